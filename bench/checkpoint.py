@@ -1,0 +1,214 @@
+"""A Hugging Face checkpoint on disk, read by headers first and by pieces later; never loaded whole."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+FLOAT_DTYPES = {"F64", "F32", "F16", "BF16"}
+MAX_HEADER = 100_000_000
+ZOO = Path(__file__).parent / "zoo" / "models"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where one tensor lies: safetensors dtype name, shape, file, and byte range within the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    begin: int
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return self.end - self.begin
+
+
+class Checkpoint:
+    """A folder with config.json and safetensors weights. Opening it reads the config and the headers only."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = path
+        self.name = name or path.name
+        self.config = _config(path)
+        self.tensors: Mapping[str, Stored] = _tensors(path)
+
+    @property
+    def model_type(self) -> str:
+        """`model_type` of the config."""
+        return str(self.config.get("model_type", "missing"))
+
+    @property
+    def tied(self) -> bool:
+        """Whether the LM head shares the embedding's storage."""
+        return bool(self.config.get("tie_word_embeddings", self.model_type == "gpt2"))
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Number of stored elements."""
+        return sum(prod(t.shape) for t in self.tensors.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.nbytes for t in self.tensors.values())
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
+        """A flat run of a tensor's elements, in its stored dtype."""
+        return read_stored(self.tensors[name], start, stop)
+
+
+def read_stored(stored: Stored, start: int = 0, stop: int | None = None) -> Tensor:
+    """A flat run of elements of a stored tensor, in its dtype: only those bytes are read."""
+    import torch
+
+    size = DTYPE_BYTES[stored.dtype]
+    stop = prod(stored.shape) if stop is None else stop
+    with stored.file.open("rb") as file:
+        file.seek(stored.begin + start * size)
+        data = bytearray((stop - start) * size)
+        if file.readinto(data) != len(data):
+            raise BadInput(f"{stored.file} ended while tensor {stored.name!r} was read: the file is truncated")
+    if not data:
+        return torch.empty(0, dtype=torch_dtype(stored.dtype))
+    return torch.frombuffer(data, dtype=torch_dtype(stored.dtype))
+
+
+def torch_dtype(name: str) -> Any:
+    """The torch dtype of a safetensors dtype name."""
+    import torch
+
+    names = {
+        "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+        "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+        "BOOL": torch.bool,
+    }
+    return names[name]
+
+
+def locate(spec: str) -> Path:
+    """The folder of a model given as a path, as `zoo:NAME`, or as a Hub id (downloaded into the Hub's cache)."""
+    if spec.startswith("zoo:"):
+        return _zoo(spec.removeprefix("zoo:"))
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if spec.startswith((".", "/", "~")) or spec.count("/") != 1:
+        raise BadInput(f"no checkpoint at {spec!r}: the folder does not exist. Give a folder, a Hub id or zoo:NAME.")
+    return _download(spec)
+
+
+def _zoo(name: str) -> Path:
+    from bench.errors import unknown
+
+    known = [p.name for p in ZOO.iterdir() if p.is_dir()] if ZOO.is_dir() else []
+    if name not in known:
+        raise unknown("zoo model", name, known)
+    return ZOO / name
+
+
+def _download(repo: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(repo, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise BadInput(
+            f"no folder {repo!r} here, and the Hub gave no model of that id ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}). Check the name, the network, or give a local folder."
+        ) from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise BadInput(f"no checkpoint at {path}: config.json is missing")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{file} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise BadInput(f"{file} holds {type(config).__name__}, not an object")
+    return config
+
+
+def _tensors(path: Path) -> dict[str, Stored]:
+    files = _weight_files(path)
+    found: dict[str, Stored] = {}
+    for file in files:
+        for stored in read_header(file):
+            if stored.name in found:
+                raise BadInput(f"tensor {stored.name!r} is in both {found[stored.name].file} and {file}")
+            found[stored.name] = stored
+    return found
+
+
+def _weight_files(path: Path) -> list[Path]:
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()))
+        outside = [name for name in names if Path(name).name != name]
+        if outside:
+            raise BadInput(f"{index} points outside its folder: {outside[0]!r}")
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing or not names:
+            raise BadInput(f"{index} lists shards that are not there: {missing or 'none at all'}")
+        return [path / name for name in names]
+    if (path / "model.safetensors").is_file():
+        return [path / "model.safetensors"]
+    pickles = [p.name for p in path.glob("*.bin")] + [p.name for p in path.glob("*.pt*")]
+    if pickles:
+        raise BadInput(
+            f"{path} holds pickled weights only ({pickles[0]}), which can run code when read and are refused. "
+            f"Convert them: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)"
+        )
+    raise BadInput(f"no weights at {path}: expected model.safetensors or model.safetensors.index.json")
+
+
+def read_header(file: Path) -> list[Stored]:
+    """Tensors of a safetensors file, checked against the file's size."""
+    size = file.stat().st_size
+    with file.open("rb") as handle:
+        head = handle.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 2 <= length <= min(MAX_HEADER, size - 8):
+            raise BadInput(f"{file} is not a safetensors file, or is truncated: header of {length} in {size} bytes")
+        try:
+            header = json.loads(handle.read(length))
+        except ValueError as error:
+            raise BadInput(f"{file} has a damaged safetensors header: {error}") from error
+    start = 8 + length
+    tensors = [_stored(name, entry, file, start, size) for name, entry in header.items() if name != "__metadata__"]
+    return sorted(tensors, key=lambda t: t.begin)
+
+
+def _stored(name: str, entry: dict[str, Any], file: Path, start: int, size: int) -> Stored:
+    try:
+        dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])
+        begin, end = (start + int(offset) for offset in entry["data_offsets"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{file}: header entry of {name!r} is damaged: {entry!r}") from error
+    if dtype not in DTYPE_BYTES:
+        raise BadInput(f"{file}: tensor {name!r} has dtype {dtype}, which cannot be merged ({', '.join(DTYPE_BYTES)} can)")
+    if end - begin != prod(shape) * DTYPE_BYTES[dtype] or begin < start:
+        raise BadInput(f"{file}: tensor {name!r} claims {end - begin} bytes for {dtype} of shape {list(shape)}")
+    if end > size:
+        raise BadInput(f"{file} is truncated: tensor {name!r} ends at byte {end}, the file has {size}")
+    return Stored(name, dtype, shape, file, begin, end)

@@ -1,0 +1,316 @@
+"""The command line. Commands are thin: they parse, call the road, and print; heavy imports happen inside.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.errors import BadInput, CheckFailed
+
+if TYPE_CHECKING:
+    from bench.suites import EvalOptions
+
+app = typer.Typer(
+    help="Merge models, evaluate them, and see which merge is better, on what, by how much, and how sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Runs = Annotated[Path, typer.Option("--runs", envvar="MERGEBOARD_RUNS", help="Folder for merges, statistics, results.")]
+Db = Annotated[Path | None, typer.Option("--db", envvar="MERGEBOARD_DB", help="Database [RUNS/leaderboard.duckdb].")]
+Base = Annotated[str | None, typer.Option("--base", help="Base model: folder, Hub id or zoo:NAME.")]
+Experts = Annotated[list[str] | None, typer.Option("--expert", help="Expert, optionally :weight. Repeatable.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Method parameter, name=value. Repeatable.")]
+Models = Annotated[str | None, typer.Option("--models", help="Model set of configs/models.")]
+Suite = Annotated[str, typer.Option("--suite", help="Suite, or one benchmark.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N samples of each benchmark.")]
+Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
+EngineName = Annotated[str, typer.Option("--engine", help="Engine that answers.")]
+Dtype = Annotated[str | None, typer.Option("--dtype", help="Compute dtype [float32 on CPU, stored dtype on GPU].")]
+Batch = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most sequences decoded together.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Compute threads.")]
+Budget = Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="Overrides the benchmarks' budget.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="MERGEBOARD_DATA", help="Local folder of benchmark data (BENCHMARK/SPLIT.jsonl)."),
+]
+PromptMode = Annotated[str | None, typer.Option("--prompt-mode", help="Prompt format [the benchmark's first].")]
+
+
+def _database(runs: Path, db: Path | None) -> Path:
+    return db or runs / "leaderboard.duckdb"
+
+
+def _options(
+    suite: str, split: str, limit: int | None, engine: str, dtype: str | None, batch_size: int | None,
+    threads: int | None, max_new_tokens: int | None, data_dir: Path | None, prompt_mode: str | None,
+) -> EvalOptions:
+    from bench.suites import EvalOptions
+
+    return EvalOptions(
+        suite=suite, split=split, limit=limit, engine=engine, dtype=dtype, batch_size=batch_size, threads=threads,
+        max_new_tokens=max_new_tokens, data_dir=data_dir, prompt_mode=prompt_mode,
+    )
+
+
+@app.command()
+def run(
+    method: Annotated[str, typer.Option("--method", help="Methods, comma-separated, or `all`.")] = "fim_ties",
+    suite: Suite = "mini_l2s",
+    models: Models = None,
+    base: Base = None,
+    expert: Experts = None,
+    set_: Settings = None,
+    split: Split = "test",
+    limit: Limit = None,
+    engine: EngineName = "hf",
+    dtype: Dtype = None,
+    batch_size: Batch = None,
+    threads: Threads = None,
+    max_new_tokens: Budget = None,
+    data_dir: DataDir = None,
+    prompt_mode: PromptMode = None,
+    runs: Runs = Path("runs"),
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """The whole road: merge, evaluate base, experts and merges, record, and print the table."""
+    from bench.run import run as road
+
+    options = _options(
+        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode
+    )
+    report = road(
+        method.split(","), options, models=models, base=base, experts=expert or [], settings=set_ or [],
+        runs=runs, db=_database(runs, db), say=_say,
+    )
+    _print_board(report.board, json=json, extra={"report": report.summary})
+
+
+@app.command()
+def merge(
+    method: Annotated[str, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")],
+    base: Annotated[str, typer.Option("--base", help="Base model: folder, Hub id or zoo:NAME.")],
+    expert: Annotated[list[str], typer.Option("--expert", help="Expert, optionally :weight. Repeatable.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the merged checkpoint.")],
+    set_: Settings = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="JSON lines, one file per expert, for methods that need data.")
+    ] = None,
+    runs: Runs = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Write one merged checkpoint."""
+    from bench.merge import Place
+    from bench.merge import merge as merge_models
+    from bench.recipe import build_recipe, check_data, parse_settings
+    from bench.run import settings_of
+
+    name, settings = settings_of(method, parse_settings(set_ or []))
+    recipe = build_recipe(name, settings, base, expert)
+    check_data(recipe, data or [])
+    result = merge_models(recipe, out, Place(runs), say=_say)
+    if json:
+        _print_json({"path": str(result.path), "reused": result.reused, **result.manifest})
+        return
+    from bench.show import bytes_text
+
+    done = "Already there" if result.reused else "Wrote"
+    _print(
+        f"{done} {result.path}: {recipe.label}, {result.manifest['seconds']:.1f} s and "
+        f"{result.manifest['statistics_seconds']:.1f} s for statistics, peak memory "
+        f"{bytes_text(result.manifest['peak_bytes'])}."
+    )
+
+
+@app.command(name="eval")
+def evaluate_command(
+    model: Annotated[list[str] | None, typer.Option("--model", help="Model: folder, Hub id, zoo:NAME. Repeatable.")] = None,
+    suite: Suite = "mini_l2s",
+    rescore: Annotated[bool, typer.Option("--rescore", help="Grade stored responses again; generate nothing.")] = False,
+    models: Models = None,
+    split: Split = "test",
+    limit: Limit = None,
+    engine: EngineName = "hf",
+    dtype: Dtype = None,
+    batch_size: Batch = None,
+    threads: Threads = None,
+    max_new_tokens: Budget = None,
+    data_dir: DataDir = None,
+    prompt_mode: PromptMode = None,
+    runs: Runs = Path("runs"),
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Evaluate models as they are, or grade what is stored again (--rescore)."""
+    from bench.run import evaluate_models
+
+    options = _options(
+        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode
+    )
+    report = evaluate_models(
+        model or [], options, models=models, rescore=rescore, runs=runs, db=_database(runs, db), say=_say
+    )
+    _print_board(report.board, json=json, extra={"report": report.summary})
+
+
+@app.command()
+def table(
+    suite: Annotated[str, typer.Argument(help="Suite, or one benchmark.")] = "mini_l2s",
+    models: Models = None,
+    method: Annotated[str | None, typer.Option("--method", help="Only these methods, comma-separated.")] = None,
+    split: Split = "test",
+    runs: Runs = Path("runs"),
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """The leaderboard of a suite, from what is stored."""
+    from bench.run import board_of
+
+    methods = method.split(",") if method else None
+    board = board_of(_database(runs, db), suite, split=split, model_set=models, methods=methods)
+    _print_board(board, json=json, extra={})
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show one method's parameters.")] = None, json: Json = False
+) -> None:
+    """List merge methods, or one method's parameters with default, source and meaning."""
+    from bench.listings import method_listing, method_details
+
+    if name is None:
+        _report("methods", method_listing(), json=json)
+    else:
+        details = method_details(name)
+        if not json:
+            _print(details["about"])
+        _report(f"parameters of {name}", details["parameters"], json=json, whole=details)
+
+
+@app.command()
+def suites(json: Json = False) -> None:
+    """List suites and their benchmarks."""
+    from bench.listings import suite_listing
+
+    _report("suites", suite_listing(), json=json)
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List configured model sets."""
+    from bench.listings import model_listing
+
+    _report("model sets", model_listing(), json=json)
+
+
+@app.command()
+def plan(
+    method: Annotated[str, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")] = "fim_ties",
+    models: Models = None,
+    base: Base = None,
+    expert: Experts = None,
+    set_: Settings = None,
+    json: Json = False,
+) -> None:
+    """What a merge would read, merge, copy and write, from headers alone."""
+    from bench.listings import plan_listing
+    from bench.plan import plan as make_plan
+    from bench.recipe import build_recipe, parse_settings
+    from bench.run import chosen_models, settings_of
+
+    chosen = chosen_models(models, base, expert or [], suite="mini_l2s")
+    name, settings = settings_of(method, parse_settings(set_ or []))
+    made = make_plan(build_recipe(name, settings, chosen.base, list(chosen.experts.values())))
+    _report(f"plan: {made.label}", plan_listing(made), json=json, whole=made)
+
+
+@app.command()
+def doctor(runs: Runs = Path("runs"), db: Db = None, json: Json = False) -> None:
+    """Check this machine: packages, memory, disk, zoo, database, Hub."""
+    from bench.doctor import report
+
+    checks = report(runs=runs, db=_database(runs, db))
+    rows = [
+        {"check": c.name, "state": "ok" if c.ok else ("FAILED" if c.required else "no"), "found": c.value, "advice": c.advice}
+        for c in checks
+    ]
+    _report("doctor", rows, json=json)
+    failed = [c.name for c in checks if c.required and not c.ok]
+    if failed:
+        raise CheckFailed(f"failed: {', '.join(failed)}")
+
+
+def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
+    from bench.show import board_tables
+
+    if json:
+        _print_json({"board": board, **extra})
+        return
+    if not board.rows:
+        _say(f"No rows for {board.suite} ({board.split} split) yet: `bench run --suite {board.suite}` makes some.")
+    for one in board_tables(board):
+        _print(one)
+    for note in board.notes:
+        _say(note)
+
+
+def _report(title: str, rows: list[dict[str, Any]], *, json: bool, whole: Any = None) -> None:
+    from bench.show import simple_table
+
+    if json:
+        _print_json(rows if whole is None else whole)
+        return
+    columns = list(rows[0]) if rows else ["nothing"]
+    _print(simple_table(title, columns, [[str(row[c]) for c in columns] for row in rows]))
+
+
+def _print(what: Any) -> None:
+    from bench.show import printer
+
+    printer()(what)
+
+
+def _print_json(value: Any) -> None:
+    from bench.show import to_json
+
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def _say(text: str) -> None:
+    """A remark for a person, on standard error, so that --json stays clean."""
+    sys.stderr.write(text + "\n")
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, under a name of ours: the command-line library would answer KeyboardInterrupt with exit code 1."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted
+
+
+def main() -> None:
+    """Entry point: turns every way of ending into an exit code and a sentence."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        app()
+    except BadInput as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except CheckFailed as error:
+        _say(f"failed: {error}")
+        sys.exit(1)
+    except Interrupted:
+        _say("\nInterrupted. What was finished is kept: the same command goes on from there.")
+        sys.exit(130)

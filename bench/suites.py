@@ -1,0 +1,47 @@
+"""What is asked: a suite or benchmark by name, and the options of an evaluation, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BadInput, unknown
+from tasks.catalogue import resolve
+from tasks.contract import Suite
+from tasks.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """How to evaluate: which samples, which engine, which overrides. None means the benchmark's own choice."""
+
+    suite: str
+    split: str = "test"
+    limit: int | None = None
+    engine: str = "hf"
+    dtype: str | None = None
+    batch_size: int | None = None
+    threads: int | None = None
+    max_new_tokens: int | None = None
+    data_dir: Path | None = None
+    prompt_mode: str | None = None
+
+
+def chosen_suite(options: EvalOptions) -> Suite:
+    """The suite, after checking split, prompt mode and engine against it."""
+    from bench.engines import ENGINES
+
+    try:
+        suite = resolve(options.suite)
+    except UnknownName as error:
+        raise unknown("suite or benchmark", error.name, error.known) from error
+    if options.engine not in ENGINES:
+        raise unknown("engine", options.engine, ENGINES)
+    for benchmark in suite.benchmarks:
+        if options.split not in benchmark.splits:
+            raise unknown(f"split of {benchmark.name}", options.split, benchmark.splits)
+        if options.prompt_mode is not None and options.prompt_mode not in benchmark.prompts:
+            raise unknown(f"prompt mode of {benchmark.name}", options.prompt_mode, benchmark.prompts)
+    if options.data_dir is not None and not options.data_dir.is_dir():
+        raise BadInput(f"--data-dir {options.data_dir}: no such folder")
+    return suite

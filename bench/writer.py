@@ -1,0 +1,144 @@
+"""Write a checkpoint in place: headers first, then tensors at their offsets in any order, the manifest last.
+
+Everything goes into a hidden sibling folder that is renamed when complete, so a killed merge never leaves a
+folder that looks like a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from bench.alignment import Target
+from bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHARD_BYTES = 4_000_000_000
+MANIFEST = "mergeboard.json"
+
+
+def draft_folder(out: Path) -> Path:
+    """Where `out` is prepared: hidden, beside it, so that the final rename stays on one disk."""
+    return out.parent / f".{out.name}.partial"
+
+
+class CheckpointWriter:
+    """Writes the tensors of `targets` into `folder` as safetensors shards of at most `shard_bytes`."""
+
+    def __init__(self, folder: Path, targets: tuple[Target, ...], shard_bytes: int = SHARD_BYTES) -> None:
+        shards = _split(targets, shard_bytes)
+        self._places: dict[str, tuple[BinaryIO, int, Target]] = {}
+        self._files: list[BinaryIO] = []
+        weight_map = {}
+        for i, shard in enumerate(shards, 1):
+            name = "model.safetensors" if len(shards) == 1 else f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+            self._open(folder / name, shard)
+            weight_map.update({target.info.name: name for target in shard})
+        if len(shards) > 1:
+            index = {"metadata": {"total_size": sum(t.nbytes for t in targets)}, "weight_map": weight_map}
+            (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+    def _open(self, path: Path, shard: list[Target]) -> None:
+        header, offset = {"__metadata__": {"format": "pt"}}, 0
+        for target in shard:
+            entry: dict[str, Any] = {"dtype": target.dtype, "shape": list(target.info.shape)}
+            entry["data_offsets"] = [offset, offset + target.nbytes]
+            header[target.info.name] = entry
+            offset += target.nbytes
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        file = path.open("wb")
+        self._files.append(file)
+        file.write(struct.pack("<Q", len(text)) + text)
+        start = 8 + len(text)
+        file.truncate(start + offset)
+        if offset and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, start + offset)  # a full disk says so now
+        for target in shard:
+            self._places[target.info.name] = (file, start, target)
+            start += target.nbytes
+
+    def write(self, name: str, values: Tensor, start: int = 0) -> None:
+        """Cast a flat run of elements to the target's dtype and write it at element offset `start`."""
+        import torch
+
+        from bench.checkpoint import DTYPE_BYTES, torch_dtype
+
+        file, offset, target = self._places[name]
+        raw = values.to(torch_dtype(target.dtype)).contiguous().flatten().view(torch.uint8).numpy()
+        file.seek(offset + start * DTYPE_BYTES[target.dtype])
+        file.write(raw.data)
+
+    def close(self) -> None:
+        """Flush every shard to disk."""
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        self._files = []
+
+
+def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
+    shards: list[list[Target]] = [[]]
+    filled = 0
+    for target in targets:
+        if shards[-1] and filled + target.nbytes > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(target)
+        filled += target.nbytes
+    return shards
+
+
+def copy_companions(source: Path, folder: Path, *, tied: bool) -> None:
+    """Config, generation config and tokenizer files of `source`; only the head's tying may change."""
+    names = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+             "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
+             "chat_template.json")
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if bool(config.get("tie_word_embeddings", False)) != tied:
+        config["tie_word_embeddings"] = tied
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def publish(folder: Path, out: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest last and give the finished folder its name."""
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+    folder.rename(out)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a merge of ours, None where there is none."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return None
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise BadInput(f"{file} is damaged: {error}. Remove the folder and merge again.") from error
+
+
+def check_disk(folder: Path, needed: int, what: str) -> None:
+    """Refuse before starting what cannot fit; 2% and 16 MB are left for the file system."""
+    probe = folder
+    while not probe.exists():
+        probe = probe.parent
+    free = shutil.disk_usage(probe).free
+    if needed * 1.02 + 16e6 > free:
+        raise BadInput(f"{what} needs {needed / 1e9:.2f} GB at {folder}, where {free / 1e9:.2f} GB are free. "
+                       f"Free some space or choose another place with --out or --runs.")

@@ -1,0 +1,1 @@
+"""The embedded zoo: tiny models with the recipe that trains them."""

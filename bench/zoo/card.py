@@ -1,0 +1,155 @@
+"""Model cards of the zoo: measured scores, training facts and checksums, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bench.zoo.decode import respond
+from bench.zoo.l2s import BASE_NAME, Recipe, Stage
+from tasks.mini_l2s.problems import LEVELS, problems
+
+SAMPLES, TEMPERATURE, SAMPLE_SEED = 8, 0.3, 42
+
+_PURPOSE = {
+    True: "answers tersely: nothing but the boxed result.",
+    False: "writes long chains of thought in which every step is checked, then the boxed result.",
+}
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def standard_error(rate: float, n: int) -> float:
+    """Binomial standard error of an accuracy."""
+    return math.sqrt(rate * (1.0 - rate) / n)
+
+
+def _row(right: int, tokens: int, questions: int, samples: int, decoding: str) -> dict[str, Any]:
+    """One line of the score table; the error counts questions, not samples."""
+    rate = right / (questions * samples)
+    return {
+        "decoding": decoding,
+        "n": questions,
+        "samples": samples,
+        "accuracy": round(rate, 4),
+        "standard_error": round(standard_error(rate, questions), 4),
+        "mean_response_tokens": round(tokens / (questions * samples), 2),
+    }
+
+
+def test_scores(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, limit: int | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Scores on the test split: greedy for every level, sampled as well for mini_aime."""
+    scores = {}
+    for level in LEVELS:
+        chosen = problems(level, "test", limit)
+        runs = [(1, 0.0, "greedy")]
+        if level == "mini_aime":
+            runs.append((SAMPLES, TEMPERATURE, f"temperature {TEMPERATURE}"))
+        rows = []
+        for samples, temperature, decoding in runs:
+            asked = [problem for problem in chosen for _ in range(samples)]
+            given = respond(model, tokenizer, asked, temperature=temperature, seed=SAMPLE_SEED)
+            right = sum(r.answer == p.answer for p, r in zip(asked, given, strict=True))
+            rows.append(_row(right, sum(r.tokens for r in given), len(chosen), samples, decoding))
+        scores[level] = rows
+    return scores
+
+
+def facts(
+    folder: Path, recipe: Recipe, stage: Stage, scores: dict[str, Any], parameters: int, seconds: float
+) -> dict[str, Any]:
+    """Everything the card states, as plain data."""
+    terse = stage.name == BASE_NAME
+    return {
+        "name": stage.name,
+        "purpose": _PURPOSE[terse],
+        "fine_tuned_from": None if terse else BASE_NAME,
+        "architecture": {
+            "type": "Qwen2ForCausalLM",
+            "parameters": parameters,
+            "layers": recipe.layers,
+            "hidden_size": recipe.hidden_size,
+            "intermediate_size": recipe.intermediate_size,
+            "attention_heads": recipe.heads,
+            "tied_embeddings": True,
+            "dtype": "bfloat16",
+        },
+        "training": {
+            **asdict(stage),
+            "data": "tasks/mini_l2s/problems.py, training stream",
+            "examples": stage.steps * stage.batch,
+            "seconds": round(seconds),
+            "machine": "2 CPU cores",
+            "threads": recipe.threads,
+            "command": "python -m bench.zoo",
+        },
+        "test_scores": scores,
+        "files": {"model.safetensors": {"sha256": sha256(folder / "model.safetensors")}},
+    }
+
+
+def _score_lines(scores: dict[str, Any]) -> list[str]:
+    """The Markdown table of the scores."""
+    lines = ["| level | decoding | n | accuracy | mean response tokens |", "|---|---|---|---|---|"]
+    for level, rows in scores.items():
+        for row in rows:
+            count = f"{row['n']}" if row["samples"] == 1 else f"{row['n']} x {row['samples']}"
+            accuracy = f"{100 * row['accuracy']:.1f} % +- {100 * row['standard_error']:.1f}"
+            lines.append(
+                f"| {level} | {row['decoding']} | {count} | {accuracy} | {row['mean_response_tokens']:.1f} |"
+            )
+    return lines
+
+
+def render(card: dict[str, Any]) -> str:
+    """The model card as Markdown."""
+    shape, training = card["architecture"], card["training"]
+    styles = ", ".join(f"{share:.0%} {style}" for style, share in training["mixture"]["styles"].items())
+    levels = ", ".join(f"{share:.0%} {level}" for level, share in training["mixture"]["levels"].items())
+    parent = card["fine_tuned_from"]
+    start = f"fine-tuned from `{parent}`" if parent else "trained from scratch"
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"A tiny model of the mergeboard zoo, {start}; it {card['purpose']}",
+        "The prompt is `Q: {question}\\nA:`; the response ends with `<eos>`.",
+        "",
+        "Model and card were generated by `python -m bench.zoo`.",
+        "",
+        "## Facts",
+        "",
+        f"* architecture: {shape['type']}, {shape['parameters']:,} parameters, {shape['layers']} layers, "
+        f"width {shape['hidden_size']}, {shape['attention_heads']} heads, tied embeddings, {shape['dtype']}",
+        f"* data: {training['data']}; levels: {levels}; styles: {styles}; loss on the response only",
+        f"* {training['steps']} steps of {training['batch']} problems, {training['optimiser']}, "
+        f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
+        f"* training time: {training['seconds']} s on {training['machine']} "
+        f"({training['threads']} thread)",
+        f"* sha256 of model.safetensors: `{card['files']['model.safetensors']['sha256']}`",
+        "",
+        "## Scores on the test split",
+        "",
+        *_score_lines(card["test_scores"]),
+        "",
+        "Accuracy with its binomial standard error over the n questions;",
+        "float32 arithmetic on the stored weights.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Write `card.json` and `README.md` into a model folder."""
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(render(card), encoding="utf-8")

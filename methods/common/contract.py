@@ -1,0 +1,231 @@
+"""What a merge method is: declared parameters, stated needs, ordered passes, and pure arithmetic on tensors.
+
+A method is one file of `methods/` that defines one subclass of `Method` called `METHOD`. It never opens a file:
+the executor hands it `Unit`s (float32 pieces of the base and of every expert, with the statistics it asked
+for) and writes what `merge` returns. Everything larger than a unit is learnt in a `Pass`, which returns small
+things (numbers per layer or tensor), never a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+Scope = Literal["tensor", "block", "model"]
+
+
+class Role(StrEnum):
+    """What a tensor is in its architecture."""
+
+    EMBED = "embed"
+    POS_EMBED = "pos_embed"
+    LINEAR = "linear"
+    BIAS = "bias"
+    NORM = "norm"
+    LM_HEAD = "lm_head"
+    TASK_HEAD = "task_head"
+    BUFFER = "buffer"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor's place in the model: `order` counts tensors in file order, `block` is its transformer block.
+
+    `input_axis` is the axis of a matrix that its input runs along: 1 for `nn.Linear`, 0 for GPT-2's Conv1D.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    block: int | None
+    order: int
+    input_axis: int = 1
+
+    @property
+    def n(self) -> int:
+        """Number of elements."""
+        return int(torch.Size(self.shape).numel())
+
+    @property
+    def module(self) -> str:
+        """Name of the module that owns the tensor: the name without its last part."""
+        return self.name.rsplit(".", 1)[0]
+
+    def key(self, scope: Scope) -> str:
+        """Name of the group that the tensor belongs to at a scope; outside blocks a module is its own group."""
+        if scope == "model":
+            return "model"
+        if scope == "tensor":
+            return self.name
+        return self.module if self.block is None else f"block {self.block}"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tensor, or the run of its elements that starts at flat offset `start`, in float32.
+
+    `experts` holds the same elements of every expert, in the order given by the user; `statistics` maps the
+    name of a `Need` to one tensor per subject (one for the base, or one per expert).
+    """
+
+    info: TensorInfo
+    base: Tensor
+    experts: tuple[Tensor, ...]
+    weights: tuple[float, ...]
+    start: int = 0
+    statistics: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    @property
+    def deltas(self) -> tuple[Tensor, ...]:
+        """Task vectors tau_m = theta_m - theta_0."""
+        return tuple(expert - self.base for expert in self.experts)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a method works on at once: pieces of one module by their last name part (`weight`, `bias`).
+
+    A method of unit "element" or "tensor" gets one piece a unit (a run of elements, or the whole tensor); one
+    of unit "module" gets the module's whole tensors together.
+    """
+
+    name: str
+    pieces: Mapping[str, Piece]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The merged pieces of a unit, and numbers worth keeping about it (`notes`: metric to value)."""
+
+    pieces: Mapping[str, Tensor]
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+class Seen:
+    """Results of the passes so far, by pass and group."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, tuple[Scope, dict[str, Any]]] = {}
+
+    def put(self, pass_: Pass, key: str, result: Any) -> None:
+        """Store the result of one group."""
+        self._results.setdefault(pass_.name, (pass_.scope, {}))[1][key] = result
+
+    def of(self, pass_name: str, info: TensorInfo) -> Any:
+        """Result of the group that `info` belongs to."""
+        scope, results = self._results[pass_name]
+        return results[info.key(scope)]
+
+    def group(self, pass_name: str, key: str) -> Any:
+        """Result of one group by its key."""
+        return self._results[pass_name][1][key]
+
+    def all(self, pass_name: str) -> dict[str, Any]:
+        """Results of every group of a pass (empty when nothing was observed)."""
+        return self._results.get(pass_name, ("model", {}))[1]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look at the model before merging.
+
+    `observe(unit, seen)` returns something small or None; `combine` is associative and called in file order;
+    `finish(total, seen, key)` turns the total of group `key` into its result. Passes run in the order that the method
+    lists them; each sees the results of those before it. A pass of scope "tensor" is shown one tensor at a time.
+    """
+
+    name: str
+    scope: Scope
+    observe: Callable[[Unit, Seen], Any]
+    combine: Callable[[Any, Any], Any]
+    finish: Callable[[Any, Seen, str], Any]
+
+
+@dataclass(frozen=True)
+class Need:
+    """A statistic that the executor must provide before the first pass, cached under its identity.
+
+    Kinds: `fisher_random_tokens` (mean squared gradient of the next-token loss on random tokens, one tensor per
+    parameter) and `inputs_random_tokens` (inputs of every linear module on the same random tokens, a tensor
+    [tokens, features] per module weight). `of` says at whose weights, `roles` for which tensors inside blocks.
+    `options` belong to its identity.
+    """
+
+    name: str
+    kind: Literal["fisher_random_tokens", "inputs_random_tokens"]
+    of: Literal["base", "experts"]
+    options: Mapping[str, Any]
+    roles: tuple[Role, ...] = (Role.LINEAR,)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader must know about a method. `reconstructed` says what its sources leave open, if anything."""
+
+    title: str
+    source: str
+    summary: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    reconstructed: str | None = None
+
+
+def parameter(default: Any, meaning: str, source: str, **rules: Any) -> Any:
+    """Declare a parameter: default, meaning, where the default comes from, and rules (gt, ge, lt, le, alias)."""
+    return Field(default, description=meaning, json_schema_extra={"source": source}, **rules)
+
+
+class Method(BaseModel):
+    """Base class of all methods: the treatment of special tensors that every method shares, and the contract."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_by_alias=True)
+
+    card: ClassVar[Card]
+    unit: ClassVar[Literal["element", "tensor", "module"]] = "element"
+    min_experts: ClassVar[int] = 1
+    max_experts: ClassVar[int | None] = None
+    weights: ClassVar[Literal["none", "positive", "signed"]] = "positive"
+
+    embeddings: str = parameter(
+        "merge", "token embeddings and LM head: `merge`, `base`, or `expert:<i>` (i from 0)",
+        "our choice; the Long-to-Short study merges every tensor", pattern=r"^(merge|base|expert:\d+)$",
+    )
+    norms: Literal["same", "base", "mean"] = parameter(
+        "same", "norms and biases: the method's own rule, the base's, or the experts' mean", "our choice",
+    )
+    tied_mismatch: Literal["untie", "follow_base"] = parameter(
+        "untie", "when base and experts disagree on tied heads: give each its own head, or follow the base",
+        "our choice",
+    )
+    files_from: str = parameter(
+        "base", "config, tokenizer and generation config of the result: `base` or `expert:<i>`",
+        "our choice", pattern=r"^(base|expert:\d+)$",
+    )
+    out_dtype: Literal["base", "float32", "bfloat16", "float16"] = parameter(
+        "base", "dtype of the written weights; arithmetic is float32", "our choice",
+    )
+
+    def needs(self) -> tuple[Need, ...]:
+        """Statistics to provide, given these parameters."""
+        return ()
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Ordered looks at the model that must come before merging."""
+        return ()
+
+    def merge(self, unit: Unit, seen: Seen) -> Merged:
+        """Merge one unit. The default merges its pieces one by one with `merge_piece`."""
+        return Merged({part: self.merge_piece(piece, seen) for part, piece in unit.pieces.items()})
+
+    def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
+        """Merge one piece: same shape as `piece.base`, float32."""
+        raise TypeError(f"{type(self).__name__} defines neither merge nor merge_piece")
+
+    def layers(self, seen: Seen) -> list[tuple[str, str, float]]:
+        """Diagnostics learnt in the passes: (layer, metric, value)."""
+        return []

@@ -1,0 +1,66 @@
+"""TIES-Merging: trim each task vector, elect a sign per coordinate, merge what agrees (arXiv 2306.01708)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from methods.common.contract import Card, Method, Pass, Piece, Scope, Seen, Unit, parameter
+from methods.common.election import Aggregate, ZeroSign, agreeing, elect, sign_count
+from methods.common.selection import Selection, TrimRule
+
+
+class Ties(Method):
+    """With one expert it is magnitude trimming and scaling: there is no sign to elect."""
+
+    card: ClassVar[Card] = Card(
+        title="TIES-Merging",
+        source="Yadav et al. 2023, arXiv 2306.01708",
+        summary="trim by magnitude, elect signs, mean or sum of the experts that agree, scale by lambda",
+        aliases={"k": "keep", "density": "keep", "reset_thresh": "keep"},
+    )
+
+    keep: float = parameter(0.2, "fraction of every task vector kept", "original TIES; L2S 1.5B and 7B", gt=0, le=1)
+    aggregate: Aggregate = parameter("mean", "agreeing entries: disjoint mean, or sum", "original TIES")
+    lambda_: float = parameter(1.0, "scale on the merged task vector", "original TIES", alias="lambda", ge=-10, le=10)
+    scope: Scope = parameter("model", "where the largest are counted: tensor, block or model", "original TIES")
+    trim_rule: TrimRule = parameter(
+        "exact", "exact count, or the original code's inclusive threshold, or an interpolated quantile",
+        "our choice",
+    )
+    zero_sign: ZeroSign = parameter(
+        "majority", "sign of a zero sum: none, positive, or that of the sum of all elected signs in `scope`",
+        "original TIES code",
+    )
+
+    @property
+    def trim(self) -> Selection:
+        """The largest entries of each task vector."""
+        return Selection("trim", self.scope, self.keep, self.trim_rule, score=lambda piece, m: piece.deltas[m])
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Thresholds, then the majority sign."""
+        majority = Pass("majority", self.scope, self._count_signs, lambda a, b: a + b, lambda total, seen, key: total)
+        return (*self.trim.passes(), majority) if self.zero_sign == "majority" else self.trim.passes()
+
+    def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
+        """One run of elements, float32."""
+        trimmed = self._trimmed(piece, seen)
+        sign = elect(trimmed, piece.weights, zero_sign=self._zero_sign(piece, seen))
+        return piece.base + self.lambda_ * agreeing(trimmed, piece.weights, sign, self.aggregate)
+
+    def _trimmed(self, piece: Piece, seen: Seen) -> list[Tensor]:
+        return [delta * self.trim.mask(piece, m, seen) for m, delta in enumerate(piece.deltas)]
+
+    def _count_signs(self, unit: Unit, seen: Seen) -> int:
+        return sum(sign_count(self._trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())
+
+    def _zero_sign(self, piece: Piece, seen: Seen) -> float:
+        if self.zero_sign == "majority":
+            total = seen.of("majority", piece.info)
+            return float((total > 0) - (total < 0))
+        return 1.0 if self.zero_sign == "positive" else 0.0
+
+
+METHOD = Ties

@@ -1,0 +1,125 @@
+"""What a leaderboard is: the types that `results/leaderboard.py` fills and tables and pages show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from results.statistics import Estimate, Paired
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One checkpoint on one benchmark. Fractions in 0..1, lengths in tokens; None is missing, never 0.
+
+    `base` and `expert` are the fingerprints of what it is compared with. `n` questions were answered of the
+    `expected_n` of the split. `votes` maps n to maj@n. `length_ratio` is the mean length over the expert's,
+    minus 1, on the same documents; `against_base` compares accuracies and `length_against_base` lengths,
+    question by question, where the base answered every one of them.
+    """
+
+    benchmark: str
+    benchmark_version: str
+    base: str | None
+    expert: str | None
+    accuracy: Estimate | None
+    length: Estimate | None
+    length_median: float | None
+    length_p90: float | None
+    truncated: float | None
+    no_answer: float | None
+    votes: dict[int, Estimate]
+    n: int
+    expected_n: int
+    document_set: str
+    draw: str
+    grader: str | None
+    prompt_mode: str | None
+    engine: str | None
+    dtype: str | None
+    length_ratio: float | None = None
+    against_base: Paired | None = None
+    length_against_base: Paired | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Only a part of the split was asked."""
+        return self.n < self.expected_n
+
+    @property
+    def coverage(self) -> str:
+        """`50 of 500`, or `500`."""
+        return f"{self.n} of {self.expected_n}" if self.limited else str(self.n)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checkpoint of one model set. The means are unweighted over the benchmarks of the board.
+
+    A mean is None when a part of it is missing. `length_reduction` is the mean over benchmarks of
+    (length / expert's length - 1): -0.4 is 40 % shorter. `against_base` pools the questions of all
+    benchmarks. `rank` counts complete merged rows of one model set over the same documents, by accuracy.
+    """
+
+    model_set: str
+    checkpoint: str
+    name: str
+    kind: str
+    method: str | None
+    reconstructed: str | None
+    cells: dict[str, Cell | None]
+    accuracy: Estimate | None
+    length: Estimate | None
+    length_reduction: float | None
+    against_base: Paired | None
+    merge_seconds: float | None
+    peak_bytes: int | None
+    rank: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Every benchmark of the board has an accuracy and a length."""
+        return self.accuracy is not None and self.length is not None
+
+    @property
+    def limited(self) -> bool:
+        """Some benchmark was asked only in part."""
+        return any(cell is not None and cell.limited for cell in self.cells.values())
+
+    @property
+    def missing(self) -> list[str]:
+        """Benchmarks without an accuracy or a length."""
+        return [
+            b
+            for b, cell in self.cells.items()
+            if cell is None or cell.accuracy is None or cell.length is None
+        ]
+
+    @property
+    def documents(self) -> tuple[str | None, ...]:
+        """What was asked, per benchmark: rows are ranked among those for which this is equal."""
+        return tuple(cell.document_set if cell else None for cell in self.cells.values())
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of one suite and split.
+
+    `rows`: per model set the base, its experts, then merged rows: ranked ones, limited ones, incomplete ones.
+    `votes` lists the n of the maj@n that appear, per benchmark. `notes` says in sentences what was left out.
+    """
+
+    suite: str
+    split: str
+    benchmarks: tuple[str, ...]
+    model_sets: tuple[str, ...]
+    rows: tuple[Row, ...]
+    votes: dict[str, tuple[int, ...]]
+    notes: tuple[str, ...] = ()
+
+
+def pareto(points: list[tuple[float, float]]) -> list[bool]:
+    """Which (accuracy, length) points nothing beats: none is as accurate and as short, and better in one."""
+    return [
+        not any(a >= accuracy and b <= length and (a, b) != (accuracy, length) for a, b in points)
+        for accuracy, length in points
+    ]

@@ -1,0 +1,261 @@
+"""The query behind `bench table` and the leaderboard page.
+
+It reads `scores`, which has a few rows per checkpoint and benchmark, never the responses; only the paired
+comparison against the base touches those, in one aggregating query.
+
+What may be compared: one benchmark version, prompt mode and grader per benchmark (those that most
+checkpoints have), and, for a benchmark that was asked in part, only rows over the same documents.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from results.board import Board, Cell, Row
+from results.pairing import compare_with_bases
+from results.statistics import Estimate, mean_of_means, pool
+from results.store import Store
+
+Record = dict[str, Any]
+Key = tuple[str, str, str]  # model set, checkpoint, benchmark
+PROTOCOL = ("benchmark_version", "prompt_mode", "draw")
+
+
+def leaderboard(
+    store: Store,
+    suite: str,
+    *,
+    model_set: str | None = None,
+    split: str = "test",
+    methods: Collection[str] | None = None,
+    benchmarks: Sequence[str] | None = None,
+    grader: str | None = None,
+    paired: bool = True,
+) -> Board:
+    """The board of a suite, or of one benchmark.
+
+    `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
+    incomplete; by default the columns are those of which there is a score. `methods` selects merged rows
+    (bases and experts always stay). `grader` ("name@version") overrides the grader that most rows have.
+    `paired=False` leaves out the comparison with the base. No database, or no scores: a board without rows.
+    """
+    with store.reading() as query:
+        scores = query(
+            "SELECT * FROM current_scores WHERE (suite = $suite OR benchmark = $suite) AND split = $split "
+            "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at",
+            {"suite": suite, "split": split, "model_set": model_set},
+        )
+        columns = tuple(benchmarks or sorted({s["benchmark"] for s in scores}))
+        chosen, notes = _comparable(scores, columns, grader)
+        cells = _length_ratios(chosen, _cells(chosen))
+        checkpoints, hidden = _shown(
+            query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
+        )
+        if paired:
+            cells = compare_with_bases(query, cells, split=split)
+        reconstructed = {m["method"]: m["reconstructed"] for m in query("SELECT * FROM current_methods")}
+    rows = [_row(c, columns, cells, reconstructed) for c in checkpoints]
+    return Board(
+        suite=suite,
+        split=split,
+        benchmarks=columns,
+        model_sets=tuple(sorted({row.model_set for row in rows})),
+        rows=tuple(_ranked(rows)),
+        votes={
+            b: tuple(sorted({n for (_, _, name), c in cells.items() if name == b for n in c.votes}))
+            for b in columns
+        },
+        notes=(*notes, *hidden),
+    )
+
+
+def _comparable(
+    scores: list[Record], benchmarks: Iterable[str], grader: str | None
+) -> tuple[list[Record], list[str]]:
+    """The scores of one protocol and grader per benchmark; what else there was, in sentences.
+
+    maj@n comes from a sampled pool beside the draw that gives accuracy and length, so its draw may differ.
+    """
+    kept, notes = [], []
+    for benchmark in benchmarks:
+        here = [s for s in scores if s["benchmark"] == benchmark]
+        accuracies = [s for s in here if s["metric"] == "accuracy" and grader in (None, s["grader"])]
+        if not accuracies:
+            continue
+        # Greedy first; then what most checkpoints have; then the newest.
+        holders: dict[tuple[Any, ...], set[str]] = defaultdict(set)
+        for s in accuracies:
+            holders[_protocol(s)].add(s["checkpoint"])
+        newest = {_protocol(s): i for i, s in enumerate(accuracies)}
+        best = max(holders, key=lambda p: (p[2] == "greedy", len(holders[p]), newest[p]))
+        left_out = set().union(*holders.values()) - holders[best]
+        if left_out:
+            notes.append(
+                f"{benchmark}: {len(left_out)} checkpoint(s) have scores only under another version, prompt, "
+                f"draw or grader than {', '.join(str(part) for part in best)}; they cannot be compared."
+            )
+        version, prompt_mode, draw, by = best
+        for s in here:
+            same = (s["benchmark_version"], s["prompt_mode"]) == (version, prompt_mode) and s["grader"] in (
+                None,
+                by,
+            )
+            if same and (s["draw"] == draw or s["metric"].startswith("maj@")):
+                kept.append(s)
+    return kept, notes
+
+
+def _protocol(score: Record) -> tuple[Any, ...]:
+    return (*(score[name] for name in PROTOCOL), score["grader"])
+
+
+def _cells(scores: list[Record]) -> dict[Key, Cell]:
+    """One cell per checkpoint and benchmark: the measurement over most questions, then the newest."""
+    groups: dict[Key, dict[tuple[Any, ...], dict[str, Record]]] = defaultdict(lambda: defaultdict(dict))
+    for s in scores:  # oldest first: the newest stays
+        place = (s["document_set"], s["engine"], s["dtype"])
+        groups[_key(s)][place][s["metric"]] = s
+    cells = {}
+    for key, places in groups.items():
+        measured = [metrics for metrics in places.values() if "accuracy" in metrics]
+        if measured:
+            best = max(measured, key=lambda m: (m["accuracy"]["n"] or 0, m["accuracy"]["created_at"]))
+            cells[key] = _cell(best)
+    return cells
+
+
+def _key(score: Record) -> Key:
+    return score["model_set"], score["checkpoint"], score["benchmark"]
+
+
+def _cell(metrics: Mapping[str, Record]) -> Cell:
+    def estimate(metric: str) -> Estimate | None:
+        score = metrics.get(metric)
+        return None if score is None or score["value"] is None else Estimate(score["value"], score["stderr"])
+
+    def value(metric: str) -> float | None:
+        found = estimate(metric)
+        return found.value if found else None
+
+    head = metrics["accuracy"]
+    votes = {int(m.removeprefix("maj@")): estimate(m) for m in metrics if m.startswith("maj@")}
+    return Cell(
+        benchmark=head["benchmark"],
+        benchmark_version=head["benchmark_version"],
+        base=head["base"],
+        expert=head["expert"],
+        accuracy=estimate("accuracy"),
+        length=estimate("length_mean"),
+        length_median=value("length_median"),
+        length_p90=value("length_p90"),
+        truncated=value("truncated"),
+        no_answer=value("no_answer"),
+        votes={n: found for n, found in sorted(votes.items()) if found is not None},
+        n=head["n"] or 0,
+        expected_n=head["expected_n"] or 0,
+        document_set=head["document_set"],
+        draw=head["draw"],
+        grader=head["grader"],
+        prompt_mode=head["prompt_mode"],
+        engine=head["engine"],
+        dtype=head["dtype"],
+    )
+
+
+def _length_ratios(scores: list[Record], cells: Mapping[Key, Cell]) -> dict[Key, Cell]:
+    """Cells with their length over that of the expert, where the expert was asked the same documents."""
+    lengths = {
+        (s["model_set"], s["checkpoint"], s["benchmark"], s["document_set"]): s["value"]
+        for s in scores  # oldest first: the newest stays
+        if s["metric"] == "length_mean"
+    }
+    compared = {}
+    for (model_set, checkpoint, benchmark), cell in cells.items():
+        reference = lengths.get((model_set, cell.expert, benchmark, cell.document_set))
+        ratio = cell.length.value / reference - 1 if cell.length and reference else None
+        compared[model_set, checkpoint, benchmark] = replace(cell, length_ratio=ratio)
+    return compared
+
+
+def _shown(
+    checkpoints: list[Record], cells: Mapping[Key, Cell], methods: Collection[str] | None
+) -> tuple[list[Record], list[str]]:
+    """The checkpoints that have a row: the newest of each name, and no merge of models that were replaced.
+
+    `checkpoints` from the oldest to the newest.
+    """
+    measured = {key[:2] for key in cells}
+    have = [c for c in checkpoints if (c["model_set"], c["checkpoint"]) in measured]
+    newest = {(c["model_set"], c["name"]): c for c in have}
+    replaced = {
+        (c["model_set"], c["checkpoint"])
+        for c in have
+        if newest[c["model_set"], c["name"]]["checkpoint"] != c["checkpoint"]
+    }
+    shown, stale = [], len(replaced)
+    for c in newest.values():
+        parents = [c["base"], *(c["experts"] or [])]
+        if c["kind"] == "merged" and any((c["model_set"], parent) in replaced for parent in parents):
+            stale += 1
+        elif c["kind"] != "merged" or methods is None or c["method"] in methods:
+            shown.append(c)
+    notes = (
+        [f"{stale} checkpoint(s) are hidden: a newer one of the same name, or of its base, exists."]
+        if stale
+        else []
+    )
+    nameless = len(measured - {(c["model_set"], c["checkpoint"]) for c in checkpoints})
+    if nameless:
+        notes.append(f"{nameless} checkpoint(s) have scores but no row in `checkpoints`, and are not shown.")
+    return shown, notes
+
+
+def _row(
+    checkpoint: Record,
+    benchmarks: tuple[str, ...],
+    cells: Mapping[Key, Cell],
+    reconstructed: Mapping[str, str | None],
+) -> Row:
+    name = checkpoint["model_set"], checkpoint["checkpoint"]
+    mine = {b: cells.get((*name, b)) for b in benchmarks}
+    ratios = [cell.length_ratio if cell else None for cell in mine.values()]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return Row(
+        model_set=checkpoint["model_set"],
+        checkpoint=checkpoint["checkpoint"],
+        name=checkpoint["name"],
+        kind=checkpoint["kind"],
+        method=checkpoint["method"],
+        reconstructed=reconstructed.get(checkpoint["method"]),
+        cells=mine,
+        accuracy=mean_of_means([cell.accuracy if cell else None for cell in mine.values()]),
+        length=mean_of_means([cell.length if cell else None for cell in mine.values()]),
+        length_reduction=sum(known) / len(known) if known and len(known) == len(ratios) else None,
+        against_base=pool([cell.against_base if cell else None for cell in mine.values()]),
+        merge_seconds=checkpoint["merge_seconds"],
+        peak_bytes=checkpoint["peak_bytes"],
+    )
+
+
+def _ranked(rows: Iterable[Row]) -> list[Row]:
+    """Rows in reading order, with ranks among complete merged rows over the same documents."""
+    places: dict[tuple[Any, ...], int] = defaultdict(int)
+    ordered = []
+    for row in sorted(rows, key=_reading_order):
+        if row.kind == "merged" and row.complete:
+            group = (row.model_set, row.documents)
+            places[group] += 1
+            row = replace(row, rank=places[group])
+        ordered.append(row)
+    return ordered
+
+
+def _reading_order(row: Row) -> tuple[Any, ...]:
+    kind = {"base": 0, "expert": 1}.get(row.kind, 2)
+    accuracy = row.accuracy.value if row.accuracy else 0.0
+    length = row.length.value if row.length else 0.0
+    documents = tuple(d or "" for d in row.documents) if row.limited else ()
+    return row.model_set, kind, not row.complete, row.limited, documents, -accuracy, length, row.name

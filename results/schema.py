@@ -1,0 +1,268 @@
+"""Every stored field, documented once, where it is defined.
+
+The database is append-only: a correction is a new row with a later `created_at` that supersedes the old one
+(the views `current_*` show the newest row of each key). A missing value is NULL, never 0. Times are UTC.
+Tables and views are made from these declarations by `results/migrations.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column: DuckDB type and meaning."""
+
+    name: str
+    type: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `key` names the columns that identify a row's subject; a key's newest row is current."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    fields: tuple[Field, ...]
+
+
+CHECKPOINTS = Table(
+    "checkpoints",
+    "A model that was, or can be, evaluated: a base, an expert, or a merge with its lineage and cost.",
+    ("model_set", "checkpoint", "name"),  # a merge with lambda 0 has the fingerprint of its base
+    (
+        Field("checkpoint", "VARCHAR", "fingerprint: xxh3 of the weights, config and tokenizer bytes"),
+        Field("model_set", "VARCHAR", "name of the base-and-experts set it was evaluated in"),
+        Field(
+            "name", "VARCHAR", "what tables call it: `base`, `expert:l2s`, or the method and its parameters"
+        ),
+        Field("kind", "VARCHAR", "base, expert or merged"),
+        Field("path", "VARCHAR", "folder or Hub id it was read from"),
+        Field("method", "VARCHAR", "merge method; NULL unless merged"),
+        Field("parameters", "JSON", "resolved parameters of the merge; NULL unless merged"),
+        Field("base", "VARCHAR", "fingerprint of the base; NULL for the base itself"),
+        Field("experts", "JSON", "fingerprints of the experts of the merge, in order; NULL unless merged"),
+        Field("merge_id", "VARCHAR", "identity of the merge; NULL unless merged"),
+        Field(
+            "merge_seconds",
+            "DOUBLE",
+            "wall-clock seconds of the merge, statistics included; NULL unless merged",
+        ),
+        Field(
+            "peak_bytes",
+            "BIGINT",
+            "maximum resident memory of the merging process, bytes; NULL unless merged",
+        ),
+        Field("n_parameters", "BIGINT", "number of stored weights"),
+        Field("run_id", "VARCHAR", "run that recorded the row"),
+        Field("created_at", "TIMESTAMP", "when the row was made"),
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "One command that produced rows: what ran, with which code, on what machine.",
+    ("run_id",),
+    (
+        Field("run_id", "VARCHAR", "time-ordered unique id"),
+        Field("command", "VARCHAR", "the command line"),
+        Field("commit", "VARCHAR", "git commit of the code; NULL outside a repository"),
+        Field("dirty", "BOOLEAN", "uncommitted changes in the code; NULL outside a repository"),
+        Field("packages", "JSON", "versions of torch, transformers, duckdb, ..."),
+        Field("machine", "JSON", "processor, cores, memory, accelerator, operating system"),
+        Field("engine", "VARCHAR", "engine family; NULL when nothing was generated"),
+        Field("dtype", "VARCHAR", "compute dtype of the engine"),
+        Field("batch_size", "INTEGER", "largest number of sequences decoded together"),
+        Field("threads", "INTEGER", "compute threads"),
+        Field("created_at", "TIMESTAMP", "when the run started"),
+    ),
+)
+
+RESPONSES = Table(
+    "responses",
+    "One answer of one checkpoint to one sample.",
+    ("response_id",),
+    (
+        Field(
+            "response_id", "VARCHAR", "identity: checkpoint, document, prompt, sampling, index, engine, dtype"
+        ),
+        Field("checkpoint", "VARCHAR", "fingerprint of the model that answered"),
+        Field("suite", "VARCHAR", "suite of the benchmark"),
+        Field("benchmark", "VARCHAR", "benchmark"),
+        Field("benchmark_version", "VARCHAR", "version of prompts, data and protocol"),
+        Field("split", "VARCHAR", "train, validation or test"),
+        Field("source", "VARCHAR", "where the documents were read, with the revision"),
+        Field("draw", "VARCHAR", "name of the protocol that asked: greedy, or a sampled pool"),
+        Field("sample_id", "VARCHAR", "id of the sample in its benchmark"),
+        Field("document_hash", "VARCHAR", "xxh3 of question and target"),
+        Field("prompt_hash", "VARCHAR", "xxh3 of the prompt as sent"),
+        Field("question", "VARCHAR", "the question, for reading"),
+        Field("target", "VARCHAR", "gold answer as text"),
+        Field("prompt_mode", "VARCHAR", "which prompt format was used"),
+        Field("sample_index", "INTEGER", "k of the k-th response to this sample, from 0"),
+        Field("seed", "UBIGINT", "seed of this response"),
+        Field("temperature", "DOUBLE", "sampling temperature; 0 is greedy"),
+        Field("top_p", "DOUBLE", "nucleus mass"),
+        Field("max_new_tokens", "INTEGER", "asked budget, tokens"),
+        Field(
+            "budget", "INTEGER", "effective budget: the smaller of the asked one and the context left, tokens"
+        ),
+        Field("engine", "VARCHAR", "engine family"),
+        Field("dtype", "VARCHAR", "compute dtype"),
+        Field("text", "VARCHAR", "the response, stop string removed"),
+        Field("n_generated", "INTEGER", "tokens generated, end token not counted"),
+        Field(
+            "n_tokens_text", "INTEGER", "tokens of `text` under the model's own tokenizer (the L2S length)"
+        ),
+        Field("n_prompt_tokens", "INTEGER", "tokens of the prompt"),
+        Field("finish_reason", "VARCHAR", "stop, or length when cut off at the budget"),
+        Field("run_id", "VARCHAR", "run that generated it"),
+        Field("created_at", "TIMESTAMP", "when it finished"),
+    ),
+)
+
+VERDICTS = Table(
+    "verdicts",
+    "One grader's judgement of one response.",
+    ("response_id", "grader", "grader_version"),
+    (
+        Field("response_id", "VARCHAR", "the response"),
+        Field("grader", "VARCHAR", "grader name"),
+        Field("grader_version", "VARCHAR", "grader version"),
+        Field("correct", "BOOLEAN", "true or false"),
+        Field("extracted", "VARCHAR", "the answer that was found; NULL when none was"),
+        Field("vote", "VARCHAR", "cluster it votes with; NULL when it does not vote"),
+        Field("why", "VARCHAR", "the reason, in a sentence"),
+        Field("run_id", "VARCHAR", "run that graded it"),
+        Field("created_at", "TIMESTAMP", "when it was graded"),
+    ),
+)
+
+SCORES = Table(
+    "scores",
+    "One number: long format, one metric of one checkpoint on one benchmark.",
+    (
+        "checkpoint",
+        "model_set",
+        "benchmark",
+        "benchmark_version",
+        "split",
+        "draw",
+        "metric",
+        "grader",
+        "prompt_mode",
+        "engine",
+        "dtype",
+        "document_set",
+    ),
+    (
+        Field("checkpoint", "VARCHAR", "fingerprint of the model"),
+        Field("model_set", "VARCHAR", "base-and-experts set it is compared in"),
+        Field("base", "VARCHAR", "fingerprint of the base of that set"),
+        Field("expert", "VARCHAR", "fingerprint of the expert whose domain this is"),
+        Field("suite", "VARCHAR", "suite"),
+        Field("domain", "VARCHAR", "domain of the benchmark"),
+        Field("benchmark", "VARCHAR", "benchmark"),
+        Field("benchmark_version", "VARCHAR", "version of prompts, data and protocol"),
+        Field("split", "VARCHAR", "train, validation or test"),
+        Field("draw", "VARCHAR", "greedy, or the name of a sampled pool"),
+        Field(
+            "metric",
+            "VARCHAR",
+            "accuracy, maj@n, length_mean, length_median, length_p90, truncated, no_answer",
+        ),
+        Field("value", "DOUBLE", "fractions in 0..1, lengths in tokens; NULL when it could not be computed"),
+        Field("stderr", "DOUBLE", "standard error; questions are the clusters; NULL when undefined"),
+        Field("n", "INTEGER", "questions that the value rests on"),
+        Field("expected_n", "INTEGER", "questions of the whole split"),
+        Field("document_set", "VARCHAR", "hash of the documents asked: equal sets can be compared"),
+        Field("grader", "VARCHAR", "grader@version; NULL for metrics without one"),
+        Field("prompt_mode", "VARCHAR", "prompt format"),
+        Field("engine", "VARCHAR", "engine family"),
+        Field("dtype", "VARCHAR", "compute dtype"),
+        Field("run_id", "VARCHAR", "run that computed it"),
+        Field("created_at", "TIMESTAMP", "when it was computed"),
+    ),
+)
+
+LAYERS = Table(
+    "layers",
+    "Per-layer diagnostics of a merge.",
+    ("merge_id", "layer", "metric"),
+    (
+        Field("merge_id", "VARCHAR", "the merge"),
+        Field("layer", "VARCHAR", "block or module name"),
+        Field(
+            "metric", "VARCHAR", "alpha, fisher_mean, delta_mean_square, score, kept, calibration_ratio, ..."
+        ),
+        Field("value", "DOUBLE", "the number"),
+        Field("run_id", "VARCHAR", "run that merged"),
+        Field("created_at", "TIMESTAMP", "when"),
+    ),
+)
+
+METHODS = Table(
+    "methods",
+    "What a reader must know about a method to read its numbers.",
+    ("method",),
+    (
+        Field("method", "VARCHAR", "name"),
+        Field("title", "VARCHAR", "full name"),
+        Field("source", "VARCHAR", "paper"),
+        Field("reconstructed", "VARCHAR", "what had to be guessed; NULL when the definition is the source's"),
+        Field("needs", "JSON", "statistics that it uses: random-token Fisher, data, activations"),
+        Field("run_id", "VARCHAR", "run that recorded the row"),
+        Field("created_at", "TIMESTAMP", "when the row was made"),
+    ),
+)
+
+PUBLISHED = Table(
+    "published",
+    "Numbers printed in papers: reported, never mixed with measured ones.",
+    ("source", "model_set", "method", "benchmark", "metric"),
+    (
+        Field("source", "VARCHAR", "paper and table"),
+        Field("model_set", "VARCHAR", "models of the paper"),
+        Field("method", "VARCHAR", "row"),
+        Field("benchmark", "VARCHAR", "column"),
+        Field("metric", "VARCHAR", "accuracy, length, PRR, ..."),
+        Field("value", "DOUBLE", "number as printed"),
+        Field("note", "VARCHAR", "known contradictions"),
+        Field("run_id", "VARCHAR", "run that imported it"),
+        Field("created_at", "TIMESTAMP", "when the row was made"),
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    t.name: t for t in (CHECKPOINTS, RUNS, RESPONSES, VERDICTS, SCORES, LAYERS, METHODS, PUBLISHED)
+}
+
+SCHEMA_VERSIONS = Table(
+    "schema_versions",
+    "The versions this file has had; the largest is its version. A newer one than SCHEMA_VERSION is refused.",
+    ("version",),
+    (
+        Field("version", "INTEGER", "schema version"),
+        Field("created_at", "TIMESTAMP", "when the file reached it"),
+    ),
+)
+
+SPOOLS = Table(
+    "spools",
+    "How far each spool was ingested; changed in the transaction of its rows, so that each counts once.",
+    ("spool",),
+    (
+        Field("spool", "VARCHAR", "unique id in the first line of the spool file"),
+        Field("run_id", "VARCHAR", "run that wrote it"),
+        Field("ingested_bytes", "BIGINT", "bytes of the file whose rows are in the tables"),
+        Field("updated_at", "TIMESTAMP", "when it was last ingested"),
+    ),
+)
+
+# Written by the store itself: no rows of a run, no `current_*` view.
+BOOKKEEPING: dict[str, Table] = {t.name: t for t in (SCHEMA_VERSIONS, SPOOLS)}

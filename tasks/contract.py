@@ -1,0 +1,108 @@
+"""What a benchmark is: samples, how they are asked, and how an answer is graded.
+
+A suite is a folder of `tasks/` with a `suite.py` that defines `SUITE`; a benchmark is one entry of it.
+Nothing here opens a checkpoint: prompts are plain text, and grading sees only text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question. `target` is the gold answer as text; `id` is unique and stable within its benchmark."""
+
+    id: str
+    question: str
+    target: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one response is drawn. Temperature 0 is greedy decoding; `max_new_tokens` is the asked budget."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One way of asking every sample of a benchmark: `n` seeded responses under one `Sampling`.
+
+    `votes` lists the pool prefixes (self-consistency sizes) that are reported, for example (1, 8, 16).
+    """
+
+    name: str
+    sampling: Sampling
+    n: int = 1
+    votes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A grader's word on one response.
+
+    `extracted` is None when no answer was found (which is not the same as a wrong answer); `vote` names the
+    cluster that the answer votes with in self-consistency, None when it does not vote; `why` is one sentence.
+    """
+
+    correct: bool
+    extracted: str | None
+    vote: str | None
+    why: str
+
+
+class Grader(Protocol):
+    """Grades (response text, target) pairs. A change of behaviour changes `version`: old verdicts stay."""
+
+    name: str
+    version: str
+
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a benchmark's data were read: `revision` is the Hub commit or a hash of the local file."""
+
+    location: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark of a suite.
+
+    `load(split, data_dir)` returns the samples of "train", "validation" or "test" and where they came from;
+    `data_dir` is a local folder of JSON lines or None for the default source. `splits` lists what exists:
+    train and validation may serve training statistics and selection, test is only ever scored.
+    `prompts` maps a prompt mode to a function from sample to prompt text; the first is the default.
+    `grader` builds the grader (heavy imports happen inside). `version` changes when prompts, data or
+    protocols do.
+    """
+
+    name: str
+    title: str
+    version: str
+    load: Callable[[str, Path | None], tuple[list[Sample], Source]]
+    splits: tuple[str, ...]
+    prompts: Mapping[str, Callable[[Sample], str]]
+    protocols: tuple[Draw, ...]
+    grader: Callable[[], Grader]
+    domain: str = "maths"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named set of benchmarks that are reported together (unweighted means over them)."""
+
+    name: str
+    title: str
+    benchmarks: tuple[Benchmark, ...]

@@ -1,0 +1,175 @@
+"""The one place that limits untrusted work: a worker process with a time and a memory limit per item.
+
+`Limited` calls a function in a process of its own, one item at a time. An item that takes too much processor
+time or memory, or that brings the process down, is an outcome for that item alone: the process is replaced and
+the next item goes on. Processor time is what counts, so that a busy machine changes no verdict; a generous
+wall-clock limit behind it catches an item that sleeps or blocks.
+
+The two sides talk in lines of JSON over pipes: an item and its result are JSON values, and the function is
+named `module:function`, so that nothing of the caller's process is copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+STARTUP_SECONDS = 120.0
+WALL_PER_CPU_SECOND = 10.0
+_READY = b'"ready"\n'
+
+Status = Literal["done", "failed", "timed out", "out of memory", "crashed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item: its `value` when `status` is "done", else `why` in a sentence."""
+
+    status: Status
+    value: Any = None
+    why: str = ""
+
+
+class Limited:
+    """Calls `function` ("module:function") on items, each limited to `seconds` of processor time.
+
+    `memory_bytes` limits the address space of the worker (RLIMIT_AS). The worker starts with the first item and
+    ends with `close` or the `with` block.
+    """
+
+    def __init__(self, function: str, *, seconds: float, memory_bytes: int) -> None:
+        self.function, self.seconds, self.memory_bytes = function, seconds, memory_bytes
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Limited:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def map(self, items: Iterable[Any]) -> Iterator[Outcome]:
+        """One outcome per item, in order. Raises RuntimeError when the worker cannot start at all."""
+        for item in items:
+            yield self.call(item)
+
+    def call(self, item: Any) -> Outcome:
+        """The outcome of one item."""
+        worker = self._worker or self._start()
+        assert worker.stdin is not None
+        try:
+            worker.stdin.write(json.dumps(item).encode() + b"\n")
+            worker.stdin.flush()
+        except BrokenPipeError:
+            return self._post_mortem(worker)
+        line = _read_line(worker, self.seconds * WALL_PER_CPU_SECOND)
+        if line is None:
+            self.close()
+            return Outcome("timed out", why=f"no result within {self.seconds * WALL_PER_CPU_SECOND:g} s of waiting")
+        if not line.endswith(b"\n"):
+            return self._post_mortem(worker)
+        outcome = Outcome(**json.loads(line))
+        if outcome.status == "out of memory":
+            self.close()  # what is left of the address space may be too fragmented for the next item
+        return outcome
+
+    def close(self) -> None:
+        """End the worker, whatever it is doing."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        worker.kill()
+        for stream in (worker.stdin, worker.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        worker.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        root = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", "tasks.limits", self.function, repr(self.seconds), str(self.memory_bytes)]
+        worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+        )
+        self._worker = worker
+        if _read_line(worker, STARTUP_SECONDS) != _READY:
+            self.close()
+            raise RuntimeError(
+                f"the worker for {self.function} did not start (exit code {worker.returncode}); its own message is above"
+            )
+        return worker
+
+    def _post_mortem(self, worker: subprocess.Popen[bytes]) -> Outcome:
+        """The outcome of the item that ended the worker."""
+        code = worker.wait()
+        self.close()
+        if code == -signal.SIGPROF:
+            return Outcome("timed out", why=f"more than {self.seconds:g} s of processor time")
+        if code < 0:
+            return Outcome("crashed", why=f"the worker was ended by {signal.Signals(-code).name}")
+        return Outcome("crashed", why=f"the worker ended with exit code {code}")
+
+
+def _read_line(worker: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+    """One line from the worker; None when time runs out, a partial line when the worker ended."""
+    assert worker.stdout is not None
+    descriptor, deadline, line = worker.stdout.fileno(), time.monotonic() + seconds, b""
+    while not line.endswith(b"\n"):
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return None
+        piece = os.read(descriptor, 1 << 16)
+        if not piece:
+            break
+        line += piece
+    return line
+
+
+def _serve(function: Callable[[Any], Any], seconds: float) -> None:
+    """The worker: answer every line of stdin with an outcome. Processor time beyond `seconds` ends the process."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the work prints is not a reply
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process even inside one long C call
+    replies.write(_READY)
+    replies.flush()
+    for line in sys.stdin.buffer:
+        item = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        reply = _attempt(function, item)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        replies.write(reply)
+        replies.flush()
+
+
+def _attempt(function: Callable[[Any], Any], item: Any) -> bytes:
+    """The outcome of one call as a line of JSON."""
+    try:
+        return json.dumps({"status": "done", "value": function(item)}).encode() + b"\n"
+    except MemoryError:
+        reply = {"status": "out of memory", "why": "the memory limit was reached"}
+    except Exception as error:  # the work is untrusted: whatever it raises is its outcome
+        reply = {"status": "failed", "why": f"{type(error).__name__}: {error}"[:300]}
+    return json.dumps(reply).encode() + b"\n"
+
+
+def _main(function: str, seconds: str, memory_bytes: str) -> None:
+    module, _, name = function.partition(":")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    _serve(getattr(importlib.import_module(module), name), float(seconds))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

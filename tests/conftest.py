@@ -1,0 +1,64 @@
+"""What every test stands on: no network, no writing outside the test's own folder, no silent skip in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NO_SKIP = "MERGEBOARD_NO_SKIP"
+_skipped: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The Hub is never asked, and a progress bar never hides a message."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember skipped tests; an expected failure is not one."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(f"{report.nodeid}: {_reason(report.longrepr)}")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Remember modules that skip themselves as a whole."""
+    if report.skipped:
+        _skipped.append(f"{report.nodeid}: {_reason(report.longrepr)}")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a session with skipped tests where none may skip (`.ci/run`)."""
+    if os.environ.get(NO_SKIP) == "1" and _skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped, loudly; in CI as the reason of the failure."""
+    if not _skipped:
+        return
+    if os.environ.get(NO_SKIP) == "1":
+        title, style = f"no test may skip ({NO_SKIP}=1): {len(_skipped)} did", {"red": True, "bold": True}
+    else:
+        title, style = f"NOT TESTED on this machine: {len(_skipped)}", {"yellow": True, "bold": True}
+    terminalreporter.section(title, **style)
+    for line in _skipped:
+        terminalreporter.line(line, **style)
+
+
+def _reason(longrepr: object) -> str:
+    """The text of a skip report: pytest stores (file, line, reason)."""
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of an installed Chromium; the test skips without one."""
+    asked = os.environ.get("MERGEBOARD_CHROMIUM")
+    found = asked or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed (Debian: apt-get install chromium)")
+    return found

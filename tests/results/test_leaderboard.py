@@ -1,0 +1,321 @@
+"""The board: means, comparisons, what is missing, what may not be compared, and speed with a million rows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from results.board import Board, Row
+from results.browse import responses_of
+from results.errors import StoreError
+from results.leaderboard import leaderboard
+from results.statistics import mcnemar
+from results.store import Store
+from tests.results.factory import answers, checkpoint, response, scores, verdict, world, write
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "leaderboard.duckdb")
+
+
+def measured(name: str, benchmark: str, good: str, tokens: int, expected_n: int = 0, **changes: Any) -> list:
+    """Rows of one greedy measurement: `good` is a string such as `110`, one digit per question."""
+    shared = {key: changes.pop(key) for key in ("model_set", "base", "expert") if key in changes}
+    responses, verdicts = answers(name, benchmark, [c == "1" for c in good], [tokens] * len(good), **changes)
+    made = scores((responses, verdicts), expected_n=expected_n or len(good), **shared)
+    return [
+        *(("responses", row) for row in responses),
+        *(("verdicts", row) for row in verdicts),
+        *(("scores", row) for row in made),
+    ]
+
+
+def pair() -> list:
+    """A base, an expert and one merge on two benchmarks of 4 and 2 questions."""
+    return [
+        ("checkpoints", checkpoint("base", "base", at=1)),
+        ("checkpoints", checkpoint("expert", "expert", at=2)),
+        ("checkpoints", checkpoint("ties", "merged", at=3)),
+        *measured("base", "gsm", "1000", 10),
+        *measured("base", "aime", "00", 40),
+        *measured("expert", "gsm", "1110", 50),
+        *measured("expert", "aime", "11", 400),
+        *measured("ties", "gsm", "1111", 20),
+        *measured("ties", "aime", "10", 200),
+    ]
+
+
+def rows_of(board: Board) -> dict[str, Row]:
+    return {row.name: row for row in board.rows}
+
+
+def test_a_board_by_hand(store: Store) -> None:
+    write(store, pair())
+    board = leaderboard(store, "mini")
+    assert board.benchmarks == ("aime", "gsm") and board.model_sets == ("pair",) and board.notes == ()
+    assert [(row.name, row.kind, row.rank) for row in board.rows] == [
+        ("base", "base", None),
+        ("expert", "expert", None),
+        ("ties", "merged", 1),
+    ]
+    ties = rows_of(board)["ties"]
+    assert ties.accuracy is not None and ties.length is not None and ties.complete and not ties.limited
+    assert ties.accuracy.value == pytest.approx((1.0 + 0.5) / 2)
+    assert ties.accuracy.stderr == pytest.approx((0.0**2 + 0.5**2) ** 0.5 / 2)
+    assert ties.length.value == pytest.approx((20 + 200) / 2)
+    # The mean of ratios, -0.55; the ratio of the means would be 110/225 - 1 = -0.511.
+    assert ties.length_reduction == pytest.approx(((20 / 50 - 1) + (200 / 400 - 1)) / 2)
+    assert rows_of(board)["expert"].length_reduction == 0
+    gsm = ties.cells["gsm"]
+    assert gsm is not None and gsm.against_base is not None and gsm.length_against_base is not None
+    assert (gsm.against_base.better, gsm.against_base.worse, gsm.against_base.n) == (3, 0, 4)
+    assert gsm.against_base.p == mcnemar(3, 0) and gsm.length_against_base.difference == 10
+    assert ties.against_base is not None
+    assert (ties.against_base.n, ties.against_base.better, ties.against_base.p) == (6, 4, mcnemar(4, 0))
+    assert ties.against_base.difference == pytest.approx(4 / 6)
+    assert rows_of(board)["base"].against_base is None
+    assert (ties.merge_seconds, ties.peak_bytes) == (3.5, 200 << 20)
+
+
+def test_no_database_and_an_unknown_suite_are_empty_boards(store: Store) -> None:
+    assert leaderboard(store, "mini").rows == ()
+    write(store, pair())
+    assert leaderboard(store, "other").rows == ()
+    assert leaderboard(store, "mini", split="validation").rows == ()
+
+
+def test_a_benchmark_may_be_named_as_a_suite(store: Store) -> None:
+    write(store, pair())
+    board = leaderboard(store, "gsm")
+    assert board.benchmarks == ("gsm",) and rows_of(board)["ties"].accuracy.value == 1.0  # type: ignore[union-attr]
+
+
+def test_a_missing_score_is_missing_and_the_row_is_not_ranked(store: Store) -> None:
+    extra = [("checkpoints", checkpoint("half", "merged", at=4)), *measured("half", "gsm", "1111", 5)]
+    write(store, [*pair(), *extra])
+    board = leaderboard(store, "mini")
+    half = rows_of(board)["half"]
+    assert board.rows[-1] is half
+    assert (half.complete, half.rank, half.accuracy, half.length, half.length_reduction) == (
+        False,
+        None,
+        None,
+        None,
+        None,
+    )
+    assert half.against_base is None and half.missing == ["aime"] and half.cells["aime"] is None
+    assert half.cells["gsm"] is not None
+    fixed = leaderboard(store, "mini", benchmarks=("gsm", "aime", "math"))
+    assert fixed.benchmarks == ("gsm", "aime", "math") and not any(row.complete for row in fixed.rows)
+
+
+def test_a_null_score_is_missing_too(store: Store) -> None:
+    rows = pair()
+    null = {**rows[-6][1], "value": None}
+    assert null["metric"] == "accuracy" and null["checkpoint"] == "ties"
+    write(store, [*rows, ("scores", null)])
+    assert rows_of(leaderboard(store, "mini"))["ties"].missing == ["aime"]
+
+
+def test_limited_rows_are_compared_with_the_same_documents_only(store: Store) -> None:
+    limited = [
+        ("checkpoints", checkpoint("few", "merged", at=4)),
+        *measured("few", "gsm", "11", 25, expected_n=4),
+    ]
+    write(store, [*pair(), *limited])
+    few = rows_of(leaderboard(store, "gsm"))["few"]
+    cell = few.cells["gsm"]
+    assert cell is not None and cell.coverage == "2 of 4" and few.limited and few.rank == 1
+    assert (
+        cell.length_ratio is None and few.length_reduction is None
+    )  # the expert was never measured on these two
+    # The base answered both questions: that comparison is paired, and says that it rests on two.
+    assert cell.against_base is not None and cell.against_base.n == 2
+    assert rows_of(leaderboard(store, "gsm"))["ties"].rank == 1
+
+    write(store, [row for row in measured("expert", "gsm", "11", 50, expected_n=4) if row[0] == "scores"])
+    board = rows_of(leaderboard(store, "gsm"))
+    assert board["few"].length_reduction == pytest.approx(-0.5)
+    assert board["expert"].cells["gsm"].n == 4  # type: ignore[union-attr]
+
+
+def test_a_base_that_answered_less_is_not_compared(store: Store) -> None:
+    rows = [
+        ("checkpoints", checkpoint("base", "base")),
+        ("checkpoints", checkpoint("ties", "merged")),
+        *measured("base", "gsm", "10", 10, expected_n=4),
+        *measured("ties", "gsm", "1111", 20),
+    ]
+    write(store, rows)
+    assert rows_of(leaderboard(store, "gsm"))["ties"].against_base is None
+
+
+def test_another_prompt_is_not_the_same_question(store: Store) -> None:
+    rows = [
+        ("checkpoints", checkpoint("base", "base")),
+        ("checkpoints", checkpoint("ties", "merged")),
+        *measured("base", "gsm", "1010", 10),
+        *measured("ties", "gsm", "1111", 20, prompt_hash="other"),
+    ]
+    write(store, rows)
+    assert rows_of(leaderboard(store, "gsm"))["ties"].against_base is None
+
+
+def test_scores_under_another_protocol_are_left_out_with_a_note(store: Store) -> None:
+    odd = [
+        ("checkpoints", checkpoint("odd", "merged")),
+        *measured("odd", "gsm", "1111", 5, prompt_mode="chat"),
+    ]
+    write(store, [*pair(), *odd])
+    board = leaderboard(store, "mini")
+    assert "odd" not in rows_of(board)
+    assert len(board.notes) == 1 and board.notes[0].startswith(
+        "gsm: 1 checkpoint(s) have scores only under another"
+    )
+
+
+def test_a_regraded_measurement_supersedes_and_graders_are_not_mixed(store: Store) -> None:
+    rows = pair()
+    responses = [row for table, row in rows if table == "responses" and row["checkpoint"] == "ties"]
+    again = [verdict(r, False, grader_version="2") for r in responses if r["benchmark"] == "gsm"]
+    new = scores(([r for r in responses if r["benchmark"] == "gsm"], again), expected_n=4)
+    write(store, [*rows, *(("verdicts", v) for v in again), *(("scores", s) for s in new)])
+    assert rows_of(leaderboard(store, "gsm"))["ties"].accuracy.value == 1.0  # type: ignore[union-attr]
+    board = leaderboard(store, "gsm", grader="boxed@2")
+    assert list(rows_of(board)) == ["ties"] and board.rows[0].accuracy.value == 0.0  # type: ignore[union-attr]
+
+
+def test_a_newer_checkpoint_of_a_name_replaces_the_older_and_its_merges(store: Store) -> None:
+    newer = [
+        ("checkpoints", checkpoint("ties-2", "merged", at=9, name="ties")),
+        *measured("ties-2", "gsm", "0000", 9),
+        *measured("ties-2", "aime", "00", 9),
+    ]
+    write(store, [*pair(), *newer])
+    board = leaderboard(store, "mini")
+    assert [row.checkpoint for row in board.rows] == ["base", "expert", "ties-2"]
+    assert "1 checkpoint(s) are hidden" in board.notes[0]
+    base = [
+        ("checkpoints", checkpoint("base-2", "base", at=10, name="base")),
+        *measured("base-2", "gsm", "0000", 9, base="base-2"),
+        *measured("base-2", "aime", "00", 9, base="base-2"),
+    ]
+    write(store, base, "run-2")
+    board = leaderboard(store, "mini")
+    assert [row.checkpoint for row in board.rows] == ["base-2", "expert"]
+
+
+def test_a_merge_with_the_weights_of_its_base_has_its_own_row(store: Store) -> None:
+    write(
+        store, [*pair(), ("checkpoints", checkpoint("base", "merged", at=5, name="task_arithmetic lambda=0"))]
+    )
+    assert [row.kind for row in leaderboard(store, "mini").rows] == ["base", "expert", "merged", "merged"]
+
+
+def test_scores_without_a_checkpoint_are_mentioned(store: Store) -> None:
+    write(store, [*pair(), *measured("ghost", "gsm", "1111", 5)])
+    assert leaderboard(store, "mini").notes == (
+        "1 checkpoint(s) have scores but no row in `checkpoints`, and are not shown.",
+    )
+
+
+def test_votes_methods_and_reconstructions(store: Store) -> None:
+    write(store, world(questions=20))
+    board = leaderboard(store, "mini")
+    assert board.votes == {"mini_aime": (1, 8, 16), "mini_gsm": ()}
+    rows = rows_of(board)
+    assert rows["fim_ties"].reconstructed == "the log base is a guess" and rows["ties"].reconstructed is None
+    cell = rows["fim_ties"].cells["mini_aime"]
+    assert cell is not None and set(cell.votes) == {1, 8, 16} and cell.draw == "greedy"
+    assert [row.rank for row in board.rows] == [None, None, 1, 2, 3]
+    accuracies = [row.accuracy.value for row in board.rows[2:] if row.accuracy]
+    assert accuracies == sorted(accuracies, reverse=True)
+    only = leaderboard(store, "mini", methods=["ties"])
+    assert [row.name for row in only.rows] == ["base", "expert", "ties"]
+    assert leaderboard(store, "mini", model_set="other").rows == ()
+
+
+def test_a_pool_is_compared_by_its_means(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint("base", "base")), ("checkpoints", checkpoint("ties", "merged"))]
+    for name, good in (("base", 1), ("ties", 3)):
+        drawn = [response(name, "aime", q, k, draw="vote") for q in range(3) for k in range(4)]
+        judged = [verdict(r, r["sample_index"] < good + (r["sample_id"] == "aime-0")) for r in drawn]
+        rows += [("responses", r) for r in drawn] + [("verdicts", v) for v in judged]
+        rows += [("scores", s) for s in scores((drawn, judged), expected_n=3, votes=(1, 4))]
+    write(store, rows)
+    cell = rows_of(leaderboard(store, "aime"))["ties"].cells["aime"]
+    assert cell is not None and cell.against_base is not None and cell.draw == "vote"
+    assert cell.against_base.difference == pytest.approx(0.5) and cell.against_base.test == "t"
+
+
+def test_model_sets_are_kept_apart(store: Store) -> None:
+    other = [
+        ("checkpoints", checkpoint("base", "base", model_set="other", at=1)),
+        ("checkpoints", checkpoint("ties", "merged", model_set="other", at=3)),
+        *(row for row in measured("base", "gsm", "1000", 10, model_set="other") if row[0] == "scores"),
+        *(row for row in measured("ties", "gsm", "1111", 20, model_set="other") if row[0] == "scores"),
+    ]
+    write(store, [*pair(), *other])
+    board = leaderboard(store, "gsm")
+    assert board.model_sets == ("other", "pair") and len(board.rows) == 5
+    assert [row.rank for row in board.rows if row.kind == "merged"] == [1, 1]
+    assert len(leaderboard(store, "gsm", model_set="other").rows) == 2
+
+
+def test_browsing_responses(store: Store) -> None:
+    write(store, world(questions=30))
+    page = responses_of(store, "ties", "mini_aime", draw="vote", limit=7, offset=3)
+    assert page.total == 30 * 16 and len(page.items) == 7
+    assert [item["sample_index"] for item in page.items] == list(range(3, 10))
+    counts = page.counts
+    assert counts["correct"] + counts["wrong"] + counts["no answer"] == counts["all"] == 480
+    for outcome in ("correct", "wrong", "no answer", "truncated"):
+        chosen = responses_of(store, "ties", "mini_aime", draw="vote", outcome=outcome, limit=1000)
+        assert len(chosen.items) == counts[outcome] == chosen.total
+        assert all(item["correct"] == (outcome == "correct") for item in chosen.items)
+    assert responses_of(store, "nobody", "mini_aime").total == 0
+    with pytest.raises(StoreError, match="unknown outcome 'worng'"):
+        responses_of(store, "ties", "mini_aime", outcome="worng")
+
+
+def test_a_million_responses(store: Store) -> None:
+    write(store, world(questions=500, pool=4))
+    before = leaderboard(store, "mini")
+    (found,) = store.rows("SELECT count(*) AS n FROM responses")
+    copies = 1_000_000 // found["n"] + 1
+    with duckdb.connect(str(store.path)) as connection:  # other checkpoints that answered the same questions
+        for table in ("responses", "verdicts"):
+            replaced = "response_id || '/' || c AS response_id"
+            if table == "responses":
+                replaced += ", checkpoint || c AS checkpoint"
+            connection.execute(
+                f"INSERT INTO {table} SELECT old.* REPLACE ({replaced}) FROM {table} AS old, "
+                f"range(1, {copies}) AS copy(c)"
+            )
+    (found,) = store.rows("SELECT count(*) AS n FROM responses")
+    assert found["n"] >= 1_000_000
+    leaderboard(store, "mini")
+    start = time.perf_counter()
+    board = leaderboard(store, "mini")
+    board_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    page = responses_of(store, "ties", "mini_aime")
+    page_seconds = time.perf_counter() - start
+    for now, then in zip(board.rows, before.rows, strict=True):
+        assert (now.name, now.accuracy, now.length, now.rank) == (
+            then.name,
+            then.accuracy,
+            then.length,
+            then.rank,
+        )
+        assert now.against_base == then.against_base or (
+            now.against_base.p == pytest.approx(then.against_base.p)  # type: ignore[union-attr]
+        )
+    assert page.total == 500 * 5
+    print(f"board {board_seconds:.2f} s, page {page_seconds:.2f} s")
+    assert board_seconds < 1 and page_seconds < 1

@@ -1,0 +1,369 @@
+"""The store with real files and real processes: nothing lost, nothing twice, clear errors."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import results.store
+from results import migrations
+from results.errors import StoreError
+from results.schema import TABLES
+from results.spool import Spool
+from results.store import Store
+from tests.results.factory import checkpoint, response, verdict, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "leaderboard.duckdb", wait_seconds=10)
+
+
+def count(store: Store, table: str = "responses") -> int:
+    return sum(row["n"] for row in store.rows(f"SELECT count(*) AS n FROM {table}"))
+
+
+def python(code: str, *args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *map(str, args)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stdin=pipe, text=True, cwd=ROOT)
+
+
+def wait_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_no_database_is_no_rows(store: Store) -> None:
+    assert store.rows("SELECT * FROM responses") == []
+    assert store.known("responses", ["a"]) == set()
+    assert store.fetch("verdicts", ["a"]) == []
+    assert store.ingest().spools == 0
+    assert not store.path.exists() and store.stamp() == ()
+
+
+def test_every_type_comes_back_as_it_went_in(store: Store) -> None:
+    odd = "a\x00b\r\n\u2028\u0085é😀'\"\\ {}"
+    rows = [
+        ("responses", response("base", "b", 1, text=odd, temperature=0.1, target=None)),
+        ("checkpoints", checkpoint("ties", "merged", parameters={"λ": [0.1, None, True], "s": "x"})),
+        ("verdicts", verdict(response("base", "b", 1), False, extracted=None)),
+    ]
+    write(store, rows)
+    (row,) = store.rows("SELECT * FROM responses")
+    assert (row["text"], row["seed"], row["temperature"], row["target"]) == (odd, 2**64 - 1, 0.1, None)
+    (row,) = store.rows("SELECT * FROM checkpoints")
+    assert row["parameters"] == {"λ": [0.1, None, True], "s": "x"} and row["experts"] == ["expert"]
+    assert row["created_at"].isoformat() == "2026-01-01T00:00:00"
+    (row,) = store.rows("SELECT * FROM verdicts")
+    assert row["correct"] is False and row["extracted"] is None
+
+
+def test_a_live_spool_is_ingested_again_and_again_and_removed_when_closed(store: Store) -> None:
+    with Spool(store.spool_dir, "run") as spool:
+        for i in range(3):
+            spool.append("responses", response("base", "b", i))
+            report = store.ingest()
+            assert (report.rows["responses"], report.spools, report.removed) == (1, 1, 0)
+        assert store.ingest().rows.total() == 0
+        assert spool.path.exists()
+    report = store.ingest()
+    assert (report.rows.total(), report.removed) == (0, 1)
+    assert not spool.path.exists() and count(store) == 3
+
+
+def test_a_run_id_used_again_starts_a_new_spool(store: Store) -> None:
+    write(store, [("responses", response("base", "b", i)) for i in range(5)])
+    write(store, [("responses", response("base", "b", 9))])
+    assert count(store) == 6
+
+
+def test_the_same_response_is_stored_once_also_within_a_transaction(store: Store) -> None:
+    first = response("base", "b", 1, text="first")
+    write(store, [("responses", first), ("responses", first | {"text": "second"})], "a")
+    write(store, [("responses", first | {"text": "third"}), ("responses", response("base", "b", 2))], "b")
+    assert [row["text"] for row in store.rows("SELECT text FROM responses WHERE sample_id = 'b-1'")] == [
+        "first"
+    ]
+    assert count(store) == 2
+
+
+def test_a_partial_last_line_waits_and_is_dropped_when_its_writer_is_dead(store: Store) -> None:
+    with Spool(store.spool_dir, "run") as spool:
+        spool.append("responses", response("base", "b", 1))
+        whole = spool.path.read_bytes()
+        with spool.path.open("ab") as file:
+            file.write(b'{"table":"responses","row":{"response_id":"half')
+        assert store.ingest().rows["responses"] == 1
+        assert spool.path.read_bytes().startswith(whole)
+    assert store.ingest().removed == 1
+    assert count(store) == 1
+
+
+def test_a_spool_without_a_whole_first_line_is_empty(store: Store) -> None:
+    store.spool_dir.mkdir()
+    (store.spool_dir / "run.jsonl").write_bytes(b'{"spool":"12')
+    assert store.ingest().rows.total() == 0
+    assert list(store.spool_dir.iterdir()) == []
+
+
+def test_a_damaged_spool_is_named_and_does_not_hold_up_the_others(store: Store) -> None:
+    with Spool(store.spool_dir, "a") as bad:
+        bad.append("responses", response("base", "b", 1))
+    with bad.path.open("ab") as file:
+        file.write(b'{"table":"responses","row"\n')
+    with pytest.raises(StoreError, match=r"a\.jsonl has a line that is no row.*Delete that line"):
+        write(store, [("responses", response("base", "b", 2))], "b")
+    assert [row["sample_id"] for row in store.rows("SELECT sample_id FROM responses")] == ["b-2"]
+    assert bad.path.exists()
+
+
+def test_many_chunks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results.store, "CHUNK_BYTES", 2000)
+    long = "x" * 5000  # a line longer than a chunk
+    write(
+        store, [("responses", response("base", "b", i, text=long if i % 7 == 0 else "y")) for i in range(60)]
+    )
+    assert count(store) == 60
+
+
+def test_dying_between_commit_and_removal_counts_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Spool(store.spool_dir, "run") as spool:
+        spool.append_many("verdicts", [verdict(response("base", "b", i), True) for i in range(10)])
+
+    def die(self: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", die)
+        with pytest.raises(KeyboardInterrupt):
+            store.ingest()
+    assert spool.path.exists() and count(store, "verdicts") == 10
+    report = store.ingest()
+    assert (report.rows.total(), report.removed, count(store, "verdicts")) == (0, 1, 10)
+
+
+KILLED = """
+import os, signal, sys
+import results.store
+from results.store import Store
+results.store.CHUNK_BYTES = 20_000
+kill_at, n = int(sys.argv[2]), 0
+real = results.store._insert
+def insert(*args):
+    global n
+    n += 1
+    done = real(*args)
+    if n == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+results.store._insert = insert
+Store(sys.argv[1]).ingest()
+"""
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 5])
+def test_an_ingester_killed_in_a_transaction_loses_and_repeats_nothing(store: Store, kill_at: int) -> None:
+    with Spool(store.spool_dir, "run") as spool:
+        spool.append_many("verdicts", [verdict(response("base", "b", i), True) for i in range(1000)])
+    assert python(KILLED, store.path, kill_at).wait() == -signal.SIGKILL
+    store.ingest()
+    rows = store.rows("SELECT count(*) AS n, count(DISTINCT response_id) AS ids FROM verdicts")
+    assert rows == [{"n": 1000, "ids": 1000}]
+
+
+WRITER = """
+import sys
+from results.spool import Spool
+from tests.results.factory import response, verdict
+folder, name, number = sys.argv[1:]
+with Spool(folder, name) as spool:
+    for i in range(int(number)):
+        row = response(name, "b", i)
+        spool.append("responses", row)
+        spool.append("verdicts", verdict(row, True))
+        if i == 100:
+            print("started", flush=True)
+"""
+
+INGESTER = """
+import sys, time
+from results.store import Store
+store = Store(sys.argv[1])
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until:
+    store.ingest()
+"""
+
+
+def test_writers_ingesters_and_readers_at_once_lose_and_repeat_nothing(store: Store) -> None:
+    writers = [python(WRITER, store.spool_dir, name, 3000) for name in ("one", "two")]
+    assert all(wait_line(writer) == "started" for writer in writers)
+    ingesters = [python(INGESTER, store.path, 4) for _ in range(2)]
+    seen, until = [], time.monotonic() + 4
+    while time.monotonic() < until:
+        seen.append(count(store))
+    assert [p.wait() for p in (*writers, *ingesters)] == [0, 0, 0, 0]
+    store.ingest()
+    for table in ("responses", "verdicts"):
+        rows = store.rows(f"SELECT count(*) AS n, count(DISTINCT response_id) AS ids FROM {table}")
+        assert rows == [{"n": 6000, "ids": 6000}]
+    assert seen == sorted(seen) and len(set(seen)) > 1
+    assert list(store.spool_dir.iterdir()) == []
+
+
+def test_a_killed_run_is_ingested_by_the_next_one(store: Store) -> None:
+    writer = python(WRITER, store.spool_dir, "killed", 10**6)
+    wait_line(writer)
+    writer.kill()
+    writer.wait()
+    store.ingest()
+    found = count(store)
+    assert found > 100 and list(store.spool_dir.iterdir()) == []
+    ids = [response("killed", "b", i)["response_id"] for i in range(found + 1)]
+    assert store.known("responses", ids) == set(ids[:found])
+
+
+HOLDER = """
+import duckdb, sys
+connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "r")
+print("open", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_an_open_connection_elsewhere_is_waited_for_and_then_named(store: Store) -> None:
+    write(store, [("responses", response("base", "b", 1))], "a")
+    holder = python(HOLDER, store.path, "r")
+    assert wait_line(holder) == "open"
+    store.wait_seconds = 0.5
+    assert count(store) == 1  # many may read
+    with pytest.raises(
+        StoreError, match=rf"(?s)for writing within 0.5 s: process {holder.pid} .*nothing is lost"
+    ):
+        write(store, [("responses", response("base", "b", 2))], "b")
+    holder.communicate("\n")
+    store.ingest()
+    assert count(store) == 2
+
+    holder = python(HOLDER, store.path, "w")
+    assert wait_line(holder) == "open"
+    with pytest.raises(StoreError, match="for reading"):
+        count(store)
+    store.wait_seconds = 10
+    subprocess.Popen(["sh", "-c", f"sleep 1; kill {holder.pid}"])
+    assert count(store) == 2  # it waited its turn
+    holder.communicate()
+
+
+def test_a_file_that_is_no_database_is_refused(store: Store) -> None:
+    store.path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreError, match="is not a DuckDB database"):
+        store.rows("SELECT 1")
+    with pytest.raises(StoreError, match="is not a DuckDB database"):
+        write(store, [("responses", response("base", "b", 1))])
+    assert len(list(store.spool_dir.iterdir())) == 1
+
+
+def test_a_damaged_database_is_an_error_and_not_a_crash(store: Store) -> None:
+    write(store, [("responses", response("base", "b", i, text=str(i) * 200)) for i in range(3000)])
+    content = bytearray(store.path.read_bytes())
+    content[20_000:] = b"\xff" * (len(content) - 20_000)
+    store.path.write_bytes(content)
+    with pytest.raises(StoreError, match="cannot be"):
+        store.rows("SELECT max(text) FROM responses")
+
+
+def test_an_empty_file_is_a_database_that_does_not_exist_yet(store: Store) -> None:
+    store.path.touch()
+    assert store.rows("SELECT * FROM responses") == []
+    write(store, [("responses", response("base", "b", 1))])
+    assert count(store) == 1
+
+
+def test_a_database_of_something_else_is_refused(store: Store) -> None:
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("CREATE TABLE sales (a INTEGER)")
+    with pytest.raises(StoreError, match="database of something else.*sales"):
+        store.rows("SELECT 1")
+    with pytest.raises(StoreError, match="database of something else"):
+        write(store, [("responses", response("base", "b", 1))])
+
+
+def test_a_newer_database_or_spool_is_refused(store: Store) -> None:
+    write(store, [("responses", response("base", "b", 1))])
+    with Spool(store.spool_dir, "newer") as spool:
+        header = json.loads(spool.path.read_bytes())
+    spool.path.write_text(json.dumps(header | {"schema_version": 99}) + "\n")
+    with pytest.raises(StoreError, match="schema version 99"):
+        store.ingest()
+    spool.path.unlink()
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("INSERT INTO schema_versions VALUES (99, now() AT TIME ZONE 'UTC')")
+    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 1\. Update"):
+        store.rows("SELECT 1")
+
+
+def test_the_newest_row_of_a_key_is_current_and_nulls_are_one_key(store: Store) -> None:
+    answer = response("base", "b", 1)
+    score = {"checkpoint": "base", "benchmark": "b", "metric": "length_mean", "grader": None}
+    rows = [
+        ("verdicts", verdict(answer, False)),
+        ("verdicts", verdict(answer, True)),
+        ("verdicts", verdict(answer, True, grader_version="2")),
+        ("scores", score | {"value": 1.0}),
+        ("scores", score | {"value": 2.0}),
+    ]
+    write(store, rows)
+    found = store.fetch("verdicts", [answer["response_id"]], grader="boxed", grader_version="1")
+    assert [row["correct"] for row in found] == [True]
+    assert [row["value"] for row in store.rows("SELECT value FROM current_scores")] == [2.0]
+    assert count(store, "verdicts") == 3
+    assert store.known("verdicts", [answer["response_id"]], grader_version="3") == set()
+    with pytest.raises(StoreError, match="no column 'graader'"):
+        store.known("verdicts", ["a"], graader="boxed")
+
+
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.duckdb")
+    steps = {2: ('ALTER TABLE runs ADD COLUMN "host" VARCHAR',), 3: ("UPDATE runs SET host = 'unknown'",)}
+    with duckdb.connect(path) as connection:
+        migrations.migrate(connection)
+        connection.execute("INSERT INTO runs (run_id) VALUES ('a')")
+        migrations.migrate(connection, newest=3, migrations=steps)
+        assert connection.execute("SELECT host FROM current_runs").fetchall() == [("unknown",)]
+        assert migrations.version_of(connection) == 3
+    with duckdb.connect(path) as connection:
+        with pytest.raises(duckdb.Error):
+            migrations.migrate(connection, newest=5, migrations={4: ("DROP TABLE layers",), 5: ("nonsense",)})
+        assert migrations.version_of(connection) == 3
+        connection.execute("SELECT * FROM layers")  # all of it or nothing
+
+
+def test_a_new_database_has_what_the_schema_says(store: Store) -> None:
+    write(store, [("runs", {"run_id": "a"})])
+    for table in TABLES.values():
+        found = store.rows(f"SELECT column_name AS n, column_type AS t FROM (DESCRIBE {table.name})")
+        assert [(row["n"], row["t"]) for row in found] == [(field.name, field.type) for field in table.fields]
+
+
+def test_the_stamp_changes_with_the_database(store: Store) -> None:
+    write(store, [("runs", {"run_id": "a"})], "a")
+    before = store.stamp()
+    assert store.rows("SELECT * FROM runs") and store.stamp() == before
+    write(store, [("runs", {"run_id": "b"})], "b")
+    assert store.stamp() != before
+
+
+def test_databases_of_one_folder_have_their_own_spools(tmp_path: Path) -> None:
+    folders = {Store(tmp_path / name).spool_dir.name for name in ("leaderboard.duckdb", "other.duckdb")}
+    assert folders == {"spool", "other.spool"}
