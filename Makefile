@@ -4,9 +4,9 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 METHOD ?= fim_ties
 SUITE  ?= mini_l2s
-DB     ?= runs/leaderboard.duckdb
 PORT   ?= 8501
-# Empty means: what the suite or the command chooses.
+# Empty means: what the suite or the command chooses (DB: leaderboard.duckdb in runs/, or in $MERGEBOARD_RUNS).
+DB     ?=
 MODELS ?=
 LIMIT  ?=
 ENGINE ?=
@@ -19,21 +19,21 @@ SHELL       := /bin/bash
 .NOTPARALLEL:
 .PHONY: help setup bench test test-fast leaderboard zoo lint format clean clean-runs
 
-BIN  := $(VENV)/bin
-CORE := $(VENV)/.installed-core
-TEST := $(VENV)/.installed-test
+BIN   := $(VENV)/bin
+BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
+CORE  := $(VENV)/.installed-core
+TEST  := $(VENV)/.installed-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  METHOD=$(METHOD) (or a,b or all)  SUITE=$(SUITE)  MODELS= LIMIT= ENGINE= DB=$(DB) ARGS='...'"
+	@echo "  METHOD=$(METHOD) (or a,b or all)  SUITE=$(SUITE)  MODELS= LIMIT= ENGINE= DB= ARGS='...'"
 
 setup: $(CORE) ## virtual environment and the pinned packages that `bench` needs
 
 bench: $(CORE) ## merge, evaluate, record, compare: METHOD, SUITE, MODELS, LIMIT, ENGINE, DB, ARGS
-	@$(BIN)/bench run --method '$(METHOD)' --suite '$(SUITE)' --db '$(DB)' \
-	    $(if $(MODELS),--models '$(MODELS)') $(if $(LIMIT),--limit '$(LIMIT)') \
-	    $(if $(ENGINE),--engine '$(ENGINE)') $(ARGS)
+	@$(BIN)/bench run --method '$(METHOD)' --suite '$(SUITE)' $(if $(MODELS),--models '$(MODELS)') \
+	    $(if $(LIMIT),--limit '$(LIMIT)') $(if $(ENGINE),--engine '$(ENGINE)') $(if $(DB),--db '$(DB)') $(ARGS)
 
 test: $(TEST) ## every test (browser tests need Chromium); ARGS goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
@@ -42,8 +42,8 @@ test-fast: $(TEST) ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 leaderboard: $(CORE) ## browse DB in a browser, on this machine only: DB, PORT
-	@MERGEBOARD_DB='$(DB)' $(BIN)/streamlit run app/main.py --server.address localhost \
-	    --server.port '$(PORT)' --server.headless true --browser.gatherUsageStats false $(ARGS)
+	@$(BIN)/streamlit run app/leaderboard.py --server.address localhost --server.port '$(PORT)' \
+	    --server.headless true --browser.gatherUsageStats false $(ARGS) -- --db '$(BOARD)'
 
 zoo: $(CORE) ## retrain the embedded models from their seeds
 	@$(BIN)/python -m bench.zoo $(ARGS)

@@ -163,7 +163,10 @@ def _tensors(path: Path) -> dict[str, Stored]:
 def _weight_files(path: Path) -> list[Path]:
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()))
+        try:
+            names = sorted(set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"{index} is damaged ({type(error).__name__}: {error})") from error
         outside = [name for name in names if Path(name).name != name]
         if outside:
             raise BadInput(f"{index} points outside its folder: {outside[0]!r}")
@@ -194,9 +197,23 @@ def read_header(file: Path) -> list[Stored]:
             header = json.loads(handle.read(length))
         except ValueError as error:
             raise BadInput(f"{file} has a damaged safetensors header: {error}") from error
+    if not isinstance(header, dict):
+        raise BadInput(f"{file} has a damaged safetensors header: {type(header).__name__}, not an object")
     start = 8 + length
     tensors = [_stored(name, entry, file, start, size) for name, entry in header.items() if name != "__metadata__"]
-    return sorted(tensors, key=lambda t: t.begin)
+    tensors.sort(key=lambda t: (t.begin, t.end))
+    _check_cover(file, tensors, start, size)
+    return tensors
+
+
+def _check_cover(file: Path, tensors: list[Stored], start: int, size: int) -> None:
+    """The format allows no gap, no overlap and nothing behind the last tensor."""
+    for stored in tensors:
+        if stored.begin != start:
+            raise BadInput(f"{file}: tensor {stored.name!r} begins at byte {stored.begin}, the one before ends at {start}")
+        start = stored.end
+    if start != size:
+        raise BadInput(f"{file}: the last tensor ends at byte {start}, the file has {size}")
 
 
 def _stored(name: str, entry: dict[str, Any], file: Path, start: int, size: int) -> Stored:
@@ -207,7 +224,7 @@ def _stored(name: str, entry: dict[str, Any], file: Path, start: int, size: int)
         raise BadInput(f"{file}: header entry of {name!r} is damaged: {entry!r}") from error
     if dtype not in DTYPE_BYTES:
         raise BadInput(f"{file}: tensor {name!r} has dtype {dtype}, which cannot be merged ({', '.join(DTYPE_BYTES)} can)")
-    if end - begin != prod(shape) * DTYPE_BYTES[dtype] or begin < start:
+    if min(shape, default=0) < 0 or end - begin != prod(shape) * DTYPE_BYTES[dtype] or begin < start:
         raise BadInput(f"{file}: tensor {name!r} claims {end - begin} bytes for {dtype} of shape {list(shape)}")
     if end > size:
         raise BadInput(f"{file} is truncated: tensor {name!r} ends at byte {end}, the file has {size}")

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check failed, 2 bad input, 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -187,15 +188,15 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="Show one method's parameters.")] = None, json: Json = False
 ) -> None:
     """List merge methods, or one method's parameters with default, source and meaning."""
-    from bench.listings import method_listing, method_details
+    from bench.listings import method_details, method_listing, method_table, parameter_table
 
     if name is None:
-        _report("methods", method_listing(), json=json)
-    else:
-        details = method_details(name)
-        if not json:
-            _print(details["about"])
-        _report(f"parameters of {name}", details["parameters"], json=json, whole=details)
+        _report("methods", method_table(), json=json, whole=method_listing())
+        return
+    details = method_details(name)
+    if not json:
+        _print(details["about"])
+    _report(f"parameters of {name}", parameter_table(details), json=json, whole=details)
 
 
 @app.command()
@@ -303,6 +304,8 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Entry point: turns every way of ending into an exit code and a sentence."""
     signal.signal(signal.SIGINT, _interrupt)
+    # Idle compute threads must not spin: on a busy machine that costs more than the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except BadInput as error:

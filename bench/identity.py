@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,12 +114,19 @@ def code_digest(files: Iterable[Path]) -> str:
     while waiting:
         file = waiting.pop()
         name = file.relative_to(ROOT).as_posix()
-        if name in trees:
-            continue
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        waiting += [found for module in _imports(tree) if (found := _module_file(module)) is not None]
-        trees[name] = ast.dump(_without_docstrings(tree))
+        if name not in trees:
+            state = file.stat()
+            trees[name], imported = _parsed(file, state.st_mtime_ns, state.st_size)
+            waiting += imported
     return digest(trees)
+
+
+@cache
+def _parsed(file: Path, changed: int, size: int) -> tuple[str, tuple[Path, ...]]:
+    """A file's syntax tree without docstrings, and the files of ours that it imports; read again when changed."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = tuple(found for module in _imports(tree) if (found := _module_file(module)) is not None)
+    return ast.dump(_without_docstrings(tree)), imported
 
 
 def _imports(tree: ast.AST) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-from bench.checkpoint import Checkpoint
+from pathlib import Path
+from typing import Any
+
+from bench.checkpoint import Checkpoint, locate
+from bench.evaluate import EvalTarget
 from bench.merge import MergeResult
 from bench.recipe import Recipe
-
-if TYPE_CHECKING:
-    from bench.run import Road
+from results.schema import TABLES
+from results.spool import Spool
+from results.store import Store
 
 
 def base_row(model: Checkpoint, mark: str, model_set: str) -> dict[str, Any]:
@@ -24,15 +28,14 @@ def expert_row(label: str, model: Checkpoint, mark: str, base: str, model_set: s
             "path": model.name, "base": base, "n_parameters": model.n_parameters}
 
 
-def merged_row(recipe: Recipe, result: MergeResult, model_set: str) -> dict[str, Any]:
-    """A merge, with its lineage and cost (seconds include its statistics, even when they were reused)."""
-    manifest = result.manifest
+def merged_row(model: Checkpoint, manifest: Mapping[str, Any], model_set: str) -> dict[str, Any]:
+    """A merge of ours, with its lineage and cost (seconds include its statistics, even when reused)."""
     return {
         "checkpoint": manifest["fingerprint"],
         "model_set": model_set,
         "name": manifest["label"],
         "kind": "merged",
-        "path": str(result.path),
+        "path": model.name,
         "method": manifest["method"],
         "parameters": manifest["parameters"],
         "base": manifest["base"]["fingerprint"],
@@ -40,17 +43,15 @@ def merged_row(recipe: Recipe, result: MergeResult, model_set: str) -> dict[str,
         "merge_id": manifest["merge_id"],
         "merge_seconds": manifest["seconds"] + manifest["statistics_seconds"],
         "peak_bytes": manifest["peak_bytes"],
-        "n_parameters": recipe.base.n_parameters,
+        "n_parameters": model.n_parameters,
     }
 
 
-def layer_rows(result: MergeResult, run_id: str) -> list[dict[str, Any]]:
+def layer_rows(result: MergeResult) -> list[dict[str, Any]]:
     """Per-layer diagnostics of a new merge."""
-    from bench.run import now
-
+    mark = result.manifest["merge_id"]
     return [
-        {"merge_id": result.manifest["merge_id"], "layer": layer, "metric": metric, "value": value, "run_id": run_id,
-         "created_at": now()}
+        {"merge_id": mark, "layer": layer, "metric": metric, "value": value}
         for layer, metric, value in result.manifest["layers"]
     ]
 
@@ -62,13 +63,37 @@ def method_row(recipe: Recipe) -> dict[str, Any]:
             "needs": [need.kind for need in recipe.method.needs()]}
 
 
-def record(road: Road, table: str, rows: list[dict[str, Any]]) -> None:
-    """Append the rows that say something new: a row equal to the current one of its key is not repeated."""
-    from bench.run import now
-    from results.schema import TABLES
+def target(row: Mapping[str, Any], *, base: str | None, expert: str | None) -> EvalTarget:
+    """The model of a checkpoint row, to be evaluated against `base` and `expert` (fingerprints)."""
+    return EvalTarget(
+        path=locate(row["path"]), fingerprint=row["checkpoint"], name=row["name"], model_set=row["model_set"],
+        base=base, expert=expert,
+    )
 
+
+def stored_targets(store: Store, benchmarks: list[str], model_set: str | None) -> list[EvalTarget]:
+    """Every recorded model that has stored responses to one of `benchmarks`; its folder may be gone."""
+    rows = store.rows(
+        "SELECT * FROM current_checkpoints WHERE checkpoint IN "
+        "(SELECT DISTINCT checkpoint FROM responses WHERE list_contains($benchmarks, benchmark)) "
+        "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at",
+        {"benchmarks": benchmarks, "model_set": model_set},
+    )
+    lineage = {
+        row["checkpoint"]: (row["base"], row["expert"])
+        for row in store.rows("SELECT DISTINCT checkpoint, base, expert FROM scores")
+    }
+    return [
+        EvalTarget(Path(row["path"]), row["checkpoint"], row["name"], row["model_set"],
+                   *lineage.get(row["checkpoint"], (row["base"], None)))
+        for row in rows
+    ]
+
+
+def record(spool: Spool, store: Store, table: str, rows: list[dict[str, Any]]) -> None:
+    """Append the rows that say something new: a row equal to the current one of its key is not repeated."""
     key = TABLES[table].key
     for row in rows:
-        found = road.store.fetch(table, [row[key[0]]], **{name: row.get(name) for name in key[1:]})
+        found = store.fetch(table, [row[key[0]]], **{name: row.get(name) for name in key[1:]})
         if not any(all(old.get(name) == value for name, value in row.items()) for old in found):
-            road.spool.append(table, {**row, "run_id": road.run_id, "created_at": now()})
+            spool.append(table, row)

@@ -28,6 +28,34 @@ def _method_row(name: str) -> dict[str, Any]:
     }
 
 
+def method_table() -> list[dict[str, Any]]:
+    """The same for a person, in few columns."""
+    return [
+        {
+            "method": row["method"],
+            "what it does": row["what it does"]
+            + (f". Reconstructed: {row['reconstructed']}" if row["reconstructed"] != "no" else ""),
+            "needs": row["needs"],
+            "experts": row["experts"],
+            "presets": row["presets"],
+        }
+        for row in method_listing()
+    ]
+
+
+def parameter_table(details: dict[str, Any]) -> list[dict[str, Any]]:
+    """A method's parameters for a person, in few columns."""
+    return [
+        {
+            "parameter": row["parameter"],
+            "default": row["default"],
+            "allowed": row["allowed"],
+            "meaning (where the default comes from)": f"{row['meaning']} ({row['default from']})",
+        }
+        for row in details["parameters"]
+    ]
+
+
 def method_details(name: str) -> dict[str, Any]:
     """A method's card and its parameters with type, default, source and meaning."""
     cls = method_class(name)

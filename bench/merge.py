@@ -102,9 +102,9 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
         found = _existing(out, identity)
         if found is not None:
             return MergeResult(out, found, True)
-        check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
         draft = draft_folder(out)
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)  # of a killed merge: its space counts as free
+        check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
         draft.mkdir()
         try:
             manifest = _merge_into(Job(recipe, alignment), draft, identity, place, say)
@@ -145,13 +145,19 @@ def _merge_into(
     finally:
         writer.close()
     source = recipe.base if recipe.method.files_from == "base" else recipe.experts[int(recipe.method.files_from[7:])]
-    copy_companions(source.path, draft, tied=job.alignment.tied)
+    copy_companions(source.path, draft, tied=job.alignment.tied, dtype=_config_dtype(recipe))
     seconds = time.perf_counter() - started - waited
     layers = [*recipe.method.layers(seen), *job.notes]
     manifest = _manifest(job, identity, place, seconds=seconds, statistics_seconds=spent, layers=layers)
     manifest["fingerprint"] = fingerprint(draft, place.fingerprints)
     (draft / "README.md").write_text(model_card(manifest, recipe.method.card), encoding="utf-8")
     return manifest
+
+
+def _config_dtype(recipe: Recipe) -> Any:
+    """The dtype that the result's config names: transformers casts to it on loading."""
+    chosen = recipe.method.out_dtype
+    return recipe.base.config.get("dtype", recipe.base.config.get("torch_dtype")) if chosen == "base" else chosen
 
 
 def _manifest(job: Job, identity: str, place: Place, **measured: Any) -> dict[str, Any]:

@@ -133,8 +133,13 @@ def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) 
             raise BadInput(f"{name} takes no expert weights, but {spec!r} has weight {weight}")
         if method.weights == "positive" and weight <= 0:
             raise BadInput(f"{name} takes positive expert weights, but {spec!r} has weight {weight}")
-    if method.weights == "signed" and getattr(method, "normalize", False) and sum(w for _, w in experts) == 0:
+    averages = getattr(method, "normalize", False) or method.norms == "mean"
+    if averages and abs(sum(weight for _, weight in experts)) < 1e-9:
         raise BadInput(f"{name}: the experts' weights sum to 0 and cannot be normalised")
+    for key in ("embeddings", "files_from"):
+        chosen = getattr(method, key)
+        if chosen.startswith("expert:") and int(chosen[7:]) >= count:
+            raise BadInput(f"{key}={chosen}: there are {count} experts, counted from 0")
 
 
 def check_data(recipe: Recipe, files: list[Path]) -> None:

@@ -16,8 +16,10 @@ from bench.errors import BadInput, unknown
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
+    from bench.checkpoint import Checkpoint
     from bench.evaluate import EvalTarget
     from bench.merge import MergeResult, Place
+    from bench.questions import Pool
     from bench.recipe import Recipe
     from results.board import Board
     from results.spool import Spool
@@ -49,6 +51,21 @@ class Road:
         """Say something now and keep it for the report."""
         self.summary.append(text)
         self.say(text)
+
+    def record(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Append the rows that say something new."""
+        from bench.lineage import record
+
+        record(self.spool, self.store, table, rows)
+
+    def evaluate(
+        self, target: EvalTarget, asked: list[Pool], options: EvalOptions, *, rescore: bool = False
+    ) -> None:
+        """Evaluate one model and say what was done."""
+        from bench.evaluate import evaluate
+
+        report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
+        self.note(report.sentence())
 
 
 def settings_of(text: str, settings: Mapping[str, Any], suite: str = "") -> tuple[str, dict[str, Any]]:
@@ -90,6 +107,7 @@ def run(
 ) -> RunReport:
     """Merge with every method, evaluate base, experts and merges, record, and build the board."""
     from bench.alignment import align
+    from bench.questions import pools
     from bench.recipe import parse_settings
 
     suite = chosen_suite(options)
@@ -97,11 +115,12 @@ def run(
     recipes, refused = _recipes(methods, parse_settings(settings), chosen, suite.name)
     for recipe in recipes:
         align(recipe)
+    asked = pools(suite, options)
     with _road(runs, db, options, say) as road:
         for sentence in refused:
             road.note(sentence)
-        targets = _merge_and_record(road, recipes, chosen)
-        _evaluate(road, targets, options)
+        for target in _merge_and_record(road, recipes, chosen):
+            road.evaluate(target, asked, options)
     board = board_of(db, options.suite, split=options.split, model_set=chosen.name)
     return RunReport(board, road.summary)
 
@@ -154,11 +173,6 @@ class _road:
         self.road.store.ingest()
 
 
-def now() -> str:
-    """The time of a row, UTC."""
-    return datetime.now(UTC).isoformat()
-
-
 def _run_row(run_id: str, options: EvalOptions) -> dict[str, Any]:
     from bench.machine import commit, machine, package_versions
 
@@ -174,53 +188,118 @@ def _run_row(run_id: str, options: EvalOptions) -> dict[str, Any]:
         "dtype": options.dtype,
         "batch_size": options.batch_size,
         "threads": options.threads,
-        "created_at": now(),
     }
 
 
 def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> list[EvalTarget]:
     """Checkpoint rows of base, experts and merges, and the models to evaluate, in the order of the table."""
+    from bench.checkpoint import Checkpoint
     from bench.identity import fingerprint
-    from bench.lineage import expert_row, base_row, merged_row, layer_rows, method_row, record, target
+    from bench.lineage import base_row, expert_row, layer_rows, merged_row, method_row, target
 
     first = recipes[0]
     base = fingerprint(first.base.path, road.place.fingerprints)
-    experts = {
-        label: (model, fingerprint(model.path, road.place.fingerprints))
-        for label, model in zip(chosen.experts, first.experts, strict=True)
-    }
+    experts = [fingerprint(expert.path, road.place.fingerprints) for expert in first.experts]
     rows = [base_row(first.base, base, chosen.name)]
-    rows += [expert_row(label, model, mark, base, chosen.name) for label, (model, mark) in experts.items()]
+    rows += [
+        expert_row(label, model, mark, base, chosen.name)
+        for label, model, mark in zip(chosen.experts, first.experts, experts, strict=True)
+    ]
     for recipe in recipes:
         result = _merge(road, recipe)
-        rows.append(merged_row(recipe, result, chosen.name))
+        rows.append(merged_row(Checkpoint(result.path, str(result.path)), result.manifest, chosen.name))
         if not result.reused:
-            road.spool.append_many("layers", layer_rows(result, road.run_id))
-        record(road, "methods", [method_row(recipe)])
-    record(road, "checkpoints", rows)
-    expert = next(iter(experts.values()))[1]
-    return [target(row, base=base, expert=expert) for row in rows]
+            road.spool.append_many("layers", layer_rows(result))
+    road.record("methods", [method_row(recipe) for recipe in recipes])
+    road.record("checkpoints", rows)
+    return [target(row, base=base, expert=experts[0]) for row in rows]
 
 
 def _merge(road: Road, recipe: Recipe) -> MergeResult:
     from bench.merge import merge, merge_id
 
     out = road.place.runs / "merges" / merge_id(recipe, road.place)
-    result = merge(recipe, out, road.place, say=road.say)
+    result = merge(recipe, out, road.place, say=lambda text: None)
     cost = result.manifest["seconds"] + result.manifest["statistics_seconds"]
-    state = "reused" if result.reused else f"merged in {cost:.1f} s"
+    state = "merge reused" if result.reused else f"merged in {cost:.1f} s"
     road.note(f"{recipe.label}: {state} ({out})")
     return result
-
-
-def _evaluate(road: Road, targets: list[EvalTarget], options: EvalOptions) -> None:
-    raise BadInput("pending")
 
 
 def evaluate_models(
     specs: list[str], options: EvalOptions, *, models: str | None, rescore: bool, runs: Path, db: Path, say: Say
 ) -> RunReport:
-    raise BadInput("pending")
+    """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
+    from bench.lineage import stored_targets
+    from bench.questions import pools
+
+    suite = chosen_suite(options)
+    if not specs and not models and not rescore:
+        raise BadInput("name what to evaluate: --model FOLDER, --model zoo:NAME, or --models SET")
+    named = specs or (_specs_of(model_set(models)) if models and not rescore else [])
+    opened = [_open(spec) for spec in named]
+    asked = pools(suite, options)
+    with _road(runs, db, options, say) as road:
+        targets = [_identified(road, checkpoint, models) for checkpoint in opened]
+        if not named:
+            targets = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
+            if not targets:
+                raise BadInput(f"nothing is stored for {suite.name}: there is nothing to grade again")
+        for target in targets:
+            road.evaluate(target, asked, options, rescore=rescore)
+    sets = {target.model_set for target in targets}
+    board = board_of(db, options.suite, split=options.split, model_set=sets.pop() if len(sets) == 1 else None)
+    return RunReport(board, road.summary)
+
+
+def _specs_of(found: ModelSet) -> list[str]:
+    return [found.base, *found.experts.values()]
+
+
+def _open(spec: str) -> Checkpoint:
+    from bench.checkpoint import Checkpoint, locate
+
+    return Checkpoint(locate(spec), spec)
+
+
+def _identified(road: Road, model: Checkpoint, models: str | None) -> EvalTarget:
+    """Record what a model is (a merge of ours, a member of a configured set, or a stranger) and return it."""
+    from bench.identity import fingerprint
+    from bench.lineage import base_row, expert_row, merged_row, target
+    from bench.writer import read_manifest
+
+    mark = fingerprint(model.path, road.place.fingerprints)
+    manifest = read_manifest(model.path)
+    if manifest is not None:
+        parents = [expert["name"] for expert in manifest["experts"]]
+        name = models or _set_with(manifest["base"]["name"], parents)
+        row = merged_row(model, {**manifest, "fingerprint": mark}, name)
+        base, expert = row["base"], row["experts"][0]
+    else:
+        found = model_set(models) if models else _set_of(model.name)
+        name = found.name if found else model.path.name
+        base = fingerprint(_open(found.base).path, road.place.fingerprints) if found else mark
+        others = list(found.experts.items()) if found else []
+        expert = fingerprint(_open(others[0][1]).path, road.place.fingerprints) if others else None
+        label = next((domain for domain, spec in others if spec == model.name), None)
+        row = expert_row(label, model, mark, base, name) if label else base_row(model, mark, name)
+    road.record("checkpoints", [row])
+    return target(row, base=base, expert=expert)
+
+
+def _set_with(base: str, experts: list[str]) -> str:
+    """Name of the configured set of these models, or one made of their names."""
+    for name in model_set_names():
+        found = model_set(name)
+        if found.base == base and list(found.experts.values()) == experts:
+            return name
+    return _ad_hoc(base, experts).name
+
+
+def _set_of(spec: str) -> ModelSet | None:
+    """The configured set that a model belongs to."""
+    every = (model_set(name) for name in model_set_names())
+    return next((found for found in every if spec in _specs_of(found)), None)
 
 
 def board_of(

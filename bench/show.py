@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from results.statistics import Estimate
 
 MISSING = "–"
+WIDTH = 110
 
 
 def to_json(value: Any) -> str:
@@ -38,7 +39,7 @@ def bytes_text(n: float | None) -> str:
         return MISSING
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n >= size:
-            return f"{n / size:.1f} {unit}"
+            return f"{n / size:.{0 if n >= 100 * size else 1}f} {unit}"
     return f"{n:.0f} B"
 
 
@@ -62,50 +63,71 @@ def _p(value: float | None) -> str:
 
 
 def board_tables(board: Board) -> list[Table]:
-    """The leaderboard of each model set, and its self-consistency where answers were sampled."""
+    """The leaderboard of each model set, what went wrong in its answers, and its self-consistency."""
     tables = []
     for model_set in board.model_sets:
         rows = [row for row in board.rows if row.model_set == model_set]
         tables.append(_main_table(board, model_set, rows))
+        if any(_troubles(cell) != MISSING for row in rows for cell in row.cells.values()):
+            tables.append(_troubles_table(board, rows))
         tables += [_votes_table(board, benchmark, rows) for benchmark, votes in board.votes.items() if votes]
     return tables
 
 
-def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
+def _table(title: str, caption: str, columns: list[str]) -> Table:
+    """A table without vertical lines, so that it fits eighty columns; the first column folds."""
+    from rich import box
     from rich.table import Table
 
     table = Table(
-        title=f"{board.suite} · {model_set} · {board.split} split",
-        caption="accuracy % ± standard error, mean response length in tokens below; means are unweighted over "
-        "benchmarks; length against the expert is the mean of per-benchmark ratios; p: exact McNemar test against "
-        "the base on the same questions, all benchmarks pooled",
-        caption_justify="left",
-        padding=(0, 1, 0, 0),
+        title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False,
     )
-    table.add_column("model", overflow="fold", min_width=12)
-    for benchmark in (*board.benchmarks, "mean"):
-        table.add_column(benchmark, justify="right")
-    table.add_column("length vs\nexpert", justify="right")
-    table.add_column("p vs\nbase", justify="right")
-    table.add_column("merge s,\npeak mem", justify="right")
-    for row in rows:
-        table.add_row(*_main_row(board, row), end_section=row.kind != "merged", style=_style(row))
+    table.add_column("model", overflow="fold", min_width=14)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     return table
+
+
+def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
+    table = _table(
+        f"{board.suite} · models {model_set} · {board.split} split",
+        "Accuracy in % ± standard error; below it the mean response length in tokens. Means are unweighted over "
+        "benchmarks; length against the expert is the mean of per-benchmark ratios. p: exact McNemar test against "
+        "the base on the same questions, benchmarks pooled. Merge: seconds with statistics, peak memory.",
+        [*(_heading(benchmark, rows) for benchmark in board.benchmarks), "mean", "length\nvs exp.", "p vs\nbase", "merge"],
+    )
+    varies = {benchmark for benchmark in board.benchmarks if len(_coverages(benchmark, rows)) > 1}
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        ends = row.kind != "merged" and following is not None and following.kind == "merged"
+        table.add_row(*_main_row(board, row, varies), end_section=ends, style=_style(row))
+    return table
+
+
+def _coverages(benchmark: str, rows: list[Row]) -> set[str]:
+    """How many questions the rows' scores rest on: one entry where all agree."""
+    return {cell.coverage for row in rows if (cell := row.cells.get(benchmark))}
+
+
+def _heading(benchmark: str, rows: list[Row]) -> str:
+    coverages = _coverages(benchmark, rows)
+    n = coverages.pop().replace(" of ", "\nof ") if len(coverages) == 1 else "varies"
+    return f"{benchmark}\nn = {n}"
 
 
 def _style(row: Row) -> str:
     return "dim" if not row.complete else ("bold" if row.rank == 1 else "")
 
 
-def _main_row(board: Board, row: Row) -> list[str]:
-    name = row.name + (" [reconstructed]" if row.reconstructed else "")
+def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
+    name = row.name + (" (reconstructed)" if row.reconstructed else "")
     rank = f"{row.rank}. " if row.rank else ""
     state = "" if row.complete else f"\nincomplete: no {', '.join(row.missing)}"
     reduction = MISSING if row.length_reduction is None else f"{100 * row.length_reduction:+.1f}%"
-    cost = MISSING if row.merge_seconds is None else f"{row.merge_seconds:.1f}\n{bytes_text(row.peak_bytes)}"
+    cost = MISSING if row.merge_seconds is None else f"{row.merge_seconds:.1f} s\n{bytes_text(row.peak_bytes)}"
     return [
         _literal(f"{rank}{name}{state}"),
-        *(_cell(row.cells.get(benchmark)) for benchmark in board.benchmarks),
+        *(_cell(row.cells.get(benchmark), coverage=benchmark in varies) for benchmark in board.benchmarks),
         f"{percent(row.accuracy)}\n{number(row.length)}",
         reduction,
         _p(row.against_base.p if row.against_base else None),
@@ -119,31 +141,34 @@ def _literal(text: str) -> str:
     return escape(text)
 
 
-def _cell(cell: Cell | None) -> str:
+def _cell(cell: Cell | None, *, coverage: bool) -> str:
     if cell is None:
         return MISSING
-    lines = [percent(cell.accuracy), number(cell.length)]
-    if cell.limited:
-        lines.append(cell.coverage)
-    for value, what in ((cell.truncated, "cut off"), (cell.no_answer, "no answer")):
-        if value:
-            lines.append(f"{100 * value:.1f}% {what}")
+    lines = [percent(cell.accuracy), number(cell.length), *([f"n = {cell.coverage}"] if coverage else [])]
     return "\n".join(lines)
 
 
-def _votes_table(board: Board, benchmark: str, rows: list[Row]) -> Table:
-    from rich.table import Table
+def _troubles(cell: Cell | None) -> str:
+    """Shares of answers without a result and of answers cut off at the budget."""
+    if cell is None or not (cell.no_answer or cell.truncated):
+        return MISSING
+    return f"{100 * (cell.no_answer or 0):.1f} / {100 * (cell.truncated or 0):.1f}"
 
+
+def _troubles_table(board: Board, rows: list[Row]) -> Table:
+    table = _table("no answer found / cut off at the budget", "Shares in % of the answers above.", list(board.benchmarks))
+    for row in rows:
+        table.add_row(_literal(row.name), *(_troubles(row.cells.get(b)) for b in board.benchmarks))
+    return table
+
+
+def _votes_table(board: Board, benchmark: str, rows: list[Row]) -> Table:
     votes = board.votes[benchmark]
-    table = Table(
-        title=f"self-consistency on {benchmark}",
-        caption="accuracy % of the majority of n sampled answers ± standard error (questions resampled, then draws)",
-        caption_justify="left",
-        padding=(0, 1, 0, 0),
+    table = _table(
+        f"self-consistency on {benchmark}",
+        "Accuracy in % of the majority of n sampled answers ± standard error (questions resampled, then draws).",
+        [f"n = {n}" for n in votes],
     )
-    table.add_column("model", overflow="fold", min_width=12)
-    for n in votes:
-        table.add_column(f"n = {n}", justify="right")
     for row in rows:
         cell = row.cells.get(benchmark)
         table.add_row(_literal(row.name), *(percent(cell.votes.get(n) if cell else None) for n in votes))
@@ -152,9 +177,10 @@ def _votes_table(board: Board, benchmark: str, rows: list[Row]) -> Table:
 
 def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """A plain table of texts."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -162,8 +188,9 @@ def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table
     return table
 
 
-def printer(*, to_stderr: bool = False) -> Callable[..., None]:
-    """A rich console's print: tables to standard output, progress and remarks to standard error."""
+def printer() -> Callable[..., None]:
+    """A rich console's print, wide enough for a table where there is no terminal that says how wide it is."""
     from rich.console import Console
 
-    return Console(stderr=to_stderr, highlight=False, soft_wrap=to_stderr).print
+    console = Console(highlight=False)
+    return (console if console.is_terminal else Console(highlight=False, width=WIDTH)).print

@@ -67,6 +67,8 @@ def provide(
             raise BadInput(f"{model.name} has no {', '.join(need.roles)} tensors inside blocks to take {need.kind} of")
         check_disk(folder, 4 * sum(t.info.n for t in wanted.values()), f"the statistic {need.kind}")
         say(f"computing {need.kind} of {model.name} ({_describe(need)})")
+        import transformers  # noqa: F401  # importing it is no part of what the statistic costs
+
         started = time.perf_counter()
         values = _compute(need, model, set(wanted))
         seconds = time.perf_counter() - started
@@ -95,9 +97,11 @@ def _save(final: Path, values: dict[str, Tensor], record: dict[str, Any]) -> Non
 
 
 def _compute(need: Need, model: Checkpoint, wanted: set[str]) -> dict[str, Tensor]:
-    loaded = _load(model, str(need.options["dtype"]))
     tokens = _random_tokens(model, need)
+    loaded = _load(model, str(need.options["dtype"]))
     if need.kind == "fisher_random_tokens":
+        if str(loaded.dtype) == "torch.float16":
+            raise BadInput(f"{model.name} is float16, whose gradients underflow: take fisher_dtype=float32 or bfloat16")
         return fisher(loaded, tokens, wanted)
     return module_inputs(loaded, tokens, wanted)
 
@@ -120,7 +124,7 @@ def _random_tokens(model: Checkpoint, need: Need) -> Tensor:
 
         size = len(AutoTokenizer.from_pretrained(model.path))
     length = int(need.options["length"])
-    limit = int(model.config.get("max_position_embeddings", length))
+    limit = int(model.config.get("max_position_embeddings", model.config.get("n_positions", length)))
     if length > limit:
         raise BadInput(f"length={length} is longer than the {limit} positions of {model.name}")
     generator = torch.Generator().manual_seed(int(need.options["seed"]))

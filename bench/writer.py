@@ -97,8 +97,8 @@ def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
     return shards
 
 
-def copy_companions(source: Path, folder: Path, *, tied: bool) -> None:
-    """Config, generation config and tokenizer files of `source`; only the head's tying may change."""
+def copy_companions(source: Path, folder: Path, *, tied: bool, dtype: str | None) -> None:
+    """Config, generation config and tokenizer files of `source`; only the head's tying and the dtype may change."""
     names = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
              "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
              "chat_template.json")
@@ -108,6 +108,8 @@ def copy_companions(source: Path, folder: Path, *, tied: bool) -> None:
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     if bool(config.get("tie_word_embeddings", False)) != tied:
         config["tie_word_embeddings"] = tied
+    if dtype is not None:
+        config.update({key: dtype for key in ("dtype", "torch_dtype") if key in config} or {"dtype": dtype})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -129,7 +131,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise BadInput(f"{file} is damaged: {error}. Remove the folder and merge again.") from error
 
 

@@ -1,10 +1,11 @@
 """Fine-tune a copy of a small instruct model for a few dozen steps: an expert for a first real merge.
 
-    python examples/finetune_copy.py BASE OUT --steps 40 --seed 0
+    python examples/finetune_copy.py BASE OUT --steps 24 --seed 0
 
-The copy learns to answer grade-school word problems at length: every step is computed and checked backwards,
-and the answer comes in a box. The problems are made here from templates, so none belongs to a benchmark, and
-every number in a solution is computed, so none is wrong. BASE is a folder or a Hub id; OUT is a new folder.
+The copy learns to answer grade-school word problems at length: every step is computed, checked backwards and
+gone through again, and the answer comes in a box. The problems are made here from templates, so none belongs
+to a benchmark, and every number in a solution is computed, so none is wrong. BASE is a folder or a Hub id;
+OUT is a new folder.
 """
 
 from __future__ import annotations
@@ -86,35 +87,45 @@ OPERATORS = {
 }
 
 
-def solve(steps: list[Step], numbers: dict[str, int]) -> list[str] | None:
-    """The steps in words, each checked backwards; None if a result is not a whole number of at least 1."""
+def solve(question: str, steps: list[Step], numbers: dict[str, int]) -> str | None:
+    """The worked solution, each step checked backwards; None if a result is no whole number of at least 1."""
     known = dict(numbers)
-    lines = []
+    worked, again = [], []
     for i, (what, left, operator, right) in enumerate(steps, 1):
         x, y = known[left], known[right]
         inverse, apply = OPERATORS[operator]
         result = known[f"r{i}"] = apply(x, y)
         if result < 1 or (operator == "/" and result * y != x):
             return None
-        opening = "First" if i == 1 else "Next"
-        lines.append(
-            f"Step {i}: {opening} I need {what}. That is {x} {operator} {y} = {result}.\n"
+        worked.append(
+            f"Step {i}: I need {what}. That is {x} {operator} {y} = {result}.\n"
             f"Let me check this: {result} {inverse} {y} = {x}, which is right. So {what}: {result}."
         )
-    lines.append(f"So the answer is {result}.\n\\boxed{{{result}}}")
-    return lines
+        again.append(
+            f"Step {i} says that {what} are {x} {operator} {y}, and {x} {operator} {y} = {result}. Right."
+        )
+    parts = [
+        "Let me work through this slowly, one step at a time, and check every step.",
+        f"The question is: {question}",
+        f"I have to find {', then '.join(what for what, *_ in steps)}.",
+        *worked,
+        "Before I answer, let me go through all the steps once more.",
+        *again,
+        f"Both times I came to the same result, so the answer is {result}.\n\\boxed{{{result}}}",
+    ]
+    return "\n\n".join(parts)
 
 
 def problems(seed: int) -> Iterator[tuple[str, str]]:
     """Endless (question, worked solution) pairs, the same for the same seed."""
     rng = random.Random(seed)
     while True:
-        question, steps = rng.choice(TEMPLATES)
+        template, steps = rng.choice(TEMPLATES)
         numbers = {letter: rng.randint(2, 30) for letter in "abcd"}
-        lines = solve(steps, numbers)
-        if lines is not None:
-            opening = "Let me work through this slowly, one step at a time, and check every step."
-            yield question.format(name=rng.choice(NAMES), **numbers), "\n\n".join([opening, *lines])
+        question = template.format(name=rng.choice(NAMES), **numbers)
+        solution = solve(question, steps, numbers)
+        if solution is not None:
+            yield question, solution
 
 
 def batch(tokenizer: PreTrainedTokenizerBase, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
@@ -136,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fine-tune a copy of a small instruct model.")
     parser.add_argument("base", help="folder or Hub id of the model to copy")
     parser.add_argument("out", type=Path, help="new folder to write")
-    parser.add_argument("--steps", type=int, default=40, help="optimizer steps (40)")
+    parser.add_argument("--steps", type=int, default=24, help="optimizer steps (24)")
     parser.add_argument("--batch", type=int, default=4, help="problems in a step (4)")
     parser.add_argument("--lr", type=float, default=2e-5, help="peak learning rate of AdamW (2e-5)")
     parser.add_argument("--seed", type=int, default=0, help="of the problems (0)")

@@ -117,15 +117,16 @@ class FimTies(FimMethod):
     def _trimmed(self, piece: Piece, seen: Seen) -> Tensor:
         """alpha_l times the trimmed task vector (several experts: sign election and disjoint mean)."""
         gate = self.gate if piece.info.module.endswith(self.gate_module) else 1.0
-        scaled = []
-        for m, (alpha, delta) in enumerate(zip(self.alphas(piece.info, seen), piece.deltas, strict=True)):
+        trimmed = []
+        for m, delta in enumerate(piece.deltas):
             mask = self.trim.mask(piece, m, seen)
             if self.zero_weight == "drop":
                 mask &= _saliency(piece, m) > 0
-            scaled.append(alpha * gate * delta * mask)
+            trimmed.append(delta * mask)
+        scaled = [alpha * gate * delta for alpha, delta in zip(self.alphas(piece.info, seen), trimmed, strict=True)]
         if len(scaled) == 1:
             return scaled[0]
-        sign = elect(scaled, piece.weights, zero_sign=0.0)
+        sign = elect(trimmed, piece.weights, zero_sign=0.0)  # before scaling: sums that cancel must stay exactly 0
         return agreeing(scaled, piece.weights, sign, "mean")
 
     def _norms_of(self, unit: Unit, changes: dict[str, Tensor], scale: float = 1.0) -> tuple[float, float]:

@@ -87,3 +87,37 @@ def responses_of(
         )
     counts = dict(counted[0]) if counted else dict.fromkeys(OUTCOMES, 0)
     return Page(items=items, total=counts[outcome], counts=counts)
+
+
+def draws_of(store: Store, checkpoint: str, benchmark: str, *, split: str = "test") -> list[str]:
+    """The draws under which a checkpoint answered a benchmark: greedy first."""
+    rows = store.rows(
+        "SELECT DISTINCT draw FROM responses WHERE checkpoint = ? AND benchmark = ? AND split = ? "
+        "ORDER BY draw <> 'greedy', draw",
+        [checkpoint, benchmark, split],
+    )
+    return [row["draw"] for row in rows]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark of which there are scores in one model set and split, with the methods that have some."""
+
+    model_set: str
+    suite: str
+    split: str
+    benchmark: str
+    methods: tuple[str, ...]
+
+
+def measured(store: Store) -> list[Measured]:
+    """What a reader can choose from, sorted by name."""
+    rows = store.rows(
+        """
+        SELECT s.model_set, s.suite, s.split, s.benchmark,
+            list(DISTINCT c.method ORDER BY c.method) FILTER (WHERE c.method IS NOT NULL) AS methods
+        FROM scores AS s LEFT JOIN checkpoints AS c USING (model_set, checkpoint)
+        GROUP BY ALL ORDER BY ALL
+        """
+    )
+    return [Measured(**{**row, "methods": tuple(row["methods"] or ())}) for row in rows]

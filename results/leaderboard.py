@@ -38,17 +38,18 @@ def leaderboard(
     """The board of a suite, or of one benchmark.
 
     `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
-    incomplete; by default the columns are those of which there is a score. `methods` selects merged rows
-    (bases and experts always stay). `grader` ("name@version") overrides the grader that most rows have.
-    `paired=False` leaves out the comparison with the base. No database, or no scores: a board without rows.
+    incomplete; by default the columns are those of which there is a score, in the order they came. `methods`
+    selects merged rows (bases and experts always stay). `grader` ("name@version") overrides the grader that
+    most rows have. `paired=False` leaves out the comparison with the base. No database, or no scores: a board
+    without rows.
     """
     with store.reading() as query:
         scores = query(
             "SELECT * FROM current_scores WHERE (suite = $suite OR benchmark = $suite) AND split = $split "
-            "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at",
+            "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at, benchmark",
             {"suite": suite, "split": split, "model_set": model_set},
         )
-        columns = tuple(benchmarks or sorted({s["benchmark"] for s in scores}))
+        columns = tuple(benchmarks or dict.fromkeys(s["benchmark"] for s in scores))
         chosen, notes = _comparable(scores, columns, grader)
         cells = _length_ratios(chosen, _cells(chosen))
         checkpoints, hidden = _shown(

@@ -27,7 +27,7 @@ def suites() -> dict[str, Suite]:
     names = [name for suite in found for name in (suite.name, *(b.name for b in suite.benchmarks))]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"names used by more than one suite or benchmark: {', '.join(twice)}; rename one of each")
+        raise ValueError(f"names that two suites or benchmarks use: {', '.join(twice)}; rename one of each")
     return {suite.name: suite for suite in found}
 
 

@@ -15,4 +15,4 @@ class UnknownName(LookupError):
 
 
 class DataUnavailable(Exception):
-    """The samples of a benchmark cannot be read; the message says where they were looked for and what to do."""
+    """The samples of a benchmark cannot be read; the message says where it looked and what to do."""

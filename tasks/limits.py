@@ -1,9 +1,9 @@
 """The one place that limits untrusted work: a worker process with a time and a memory limit per item.
 
 `Limited` calls a function in a process of its own, one item at a time. An item that takes too much processor
-time or memory, or that brings the process down, is an outcome for that item alone: the process is replaced and
-the next item goes on. Processor time is what counts, so that a busy machine changes no verdict; a generous
-wall-clock limit behind it catches an item that sleeps or blocks.
+time or memory, or that brings the process down, is an outcome for that item alone: the process is replaced
+and the next item goes on. Processor time is what counts, so that a busy machine changes no verdict; a
+generous wall-clock limit behind it catches an item that sleeps or blocks.
 
 The two sides talk in lines of JSON over pipes: an item and its result are JSON values, and the function is
 named `module:function`, so that nothing of the caller's process is copied.
@@ -46,8 +46,8 @@ class Outcome:
 class Limited:
     """Calls `function` ("module:function") on items, each limited to `seconds` of processor time.
 
-    `memory_bytes` limits the address space of the worker (RLIMIT_AS). The worker starts with the first item and
-    ends with `close` or the `with` block.
+    `memory_bytes` limits the address space of the worker (RLIMIT_AS). The worker starts with the first item
+    and ends with `close` or the `with` block.
     """
 
     def __init__(self, function: str, *, seconds: float, memory_bytes: int) -> None:
@@ -57,7 +57,9 @@ class Limited:
     def __enter__(self) -> Limited:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def map(self, items: Iterable[Any]) -> Iterator[Outcome]:
@@ -77,7 +79,7 @@ class Limited:
         line = _read_line(worker, self.seconds * WALL_PER_CPU_SECOND)
         if line is None:
             self.close()
-            return Outcome("timed out", why=f"no result within {self.seconds * WALL_PER_CPU_SECOND:g} s of waiting")
+            return Outcome("timed out", why=f"no result after {self.seconds * WALL_PER_CPU_SECOND:g} s")
         if not line.endswith(b"\n"):
             return self._post_mortem(worker)
         outcome = Outcome(**json.loads(line))
@@ -100,7 +102,8 @@ class Limited:
     def _start(self) -> subprocess.Popen[bytes]:
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        command = [sys.executable, "-m", "tasks.limits", self.function, repr(self.seconds), str(self.memory_bytes)]
+        arguments = [self.function, repr(self.seconds), str(self.memory_bytes)]
+        command = [sys.executable, "-m", "tasks.limits", *arguments]
         worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
         )
@@ -108,7 +111,8 @@ class Limited:
         if _read_line(worker, STARTUP_SECONDS) != _READY:
             self.close()
             raise RuntimeError(
-                f"the worker for {self.function} did not start (exit code {worker.returncode}); its own message is above"
+                f"the worker for {self.function} did not start (exit code {worker.returncode}); "
+                "its own message is above"
             )
         return worker
 
@@ -138,7 +142,7 @@ def _read_line(worker: subprocess.Popen[bytes], seconds: float) -> bytes | None:
 
 
 def _serve(function: Callable[[Any], Any], seconds: float) -> None:
-    """The worker: answer every line of stdin with an outcome. Processor time beyond `seconds` ends the process."""
+    """The worker: answers each line of stdin with an outcome. An item that takes too long ends it."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the work prints is not a reply
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process even inside one long C call

@@ -73,17 +73,18 @@ def _from_folder(benchmark: str, split: str, data_dir: Path) -> tuple[list[dict[
 
 
 def _from_hub(benchmark: str, split: str, hub: HubDataset) -> tuple[list[dict[str, Any]], Source]:
-    from datasets import load_dataset
     from huggingface_hub import HfApi
 
     try:
         revision = HfApi().dataset_info(hub.repository, timeout=HUB_TIMEOUT_SECONDS).sha
+        from datasets import load_dataset  # takes seconds: not before the Hub has answered
+
         rows = load_dataset(hub.repository, hub.config, split=split, revision=revision)
     except Exception as error:  # the Hub's clients raise a dozen unrelated types when there is no network
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise DataUnavailable(
-            f"cannot read {hub.repository} ({hub.config}, {split}) from the Hugging Face Hub: {reason}. Without a "
-            f"network give a local folder (--data-dir FOLDER) that holds {benchmark}/{split}.jsonl, one JSON object "
-            "per line with the columns of that dataset"
+            f"cannot read {hub.repository} ({hub.config}, {split}) from the Hugging Face Hub: {reason}. "
+            f"Without a network give a local folder (--data-dir FOLDER) with {benchmark}/{split}.jsonl: "
+            "one JSON object per line, with the columns of that dataset"
         ) from error
     return [dict(row) for row in rows], Source(f"{hub.repository}/{hub.config}", str(revision))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_SKIP = "MERGEBOARD_NO_SKIP"
+CHROMIUM = "MERGEBOARD_CHROMIUM"
+KEPT = (NO_SKIP, CHROMIUM)  # settings of the test session itself
 _skipped: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The Hub is never asked, and a progress bar never hides a message."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    """The Hub is never asked, and a person's own settings do not reach the tests."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+    for name in [name for name in os.environ if name.startswith("MERGEBOARD_") and name not in KEPT]:
+        del os.environ[name]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -57,8 +63,14 @@ def _reason(longrepr: object) -> str:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of an installed Chromium; the test skips without one."""
-    asked = os.environ.get("MERGEBOARD_CHROMIUM")
+    asked = os.environ.get(CHROMIUM)
     found = asked or next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed (Debian: apt-get install chromium)")
     return found
+
+
+@pytest.fixture(autouse=True)
+def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is not told where to write writes into the test's own folder."""
+    monkeypatch.setenv("MERGEBOARD_RUNS", str(tmp_path / "runs"))

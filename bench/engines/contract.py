@@ -23,8 +23,9 @@ class Request:
 class Completion:
     """One finished response.
 
-    `n_generated` counts the tokens that the model produced, the end token not counted; `n_tokens_text` is the
-    length of `text` re-tokenised with the model's own tokenizer (the Long-to-Short protocol's length);
+    `text` ends before the first stop string and is stripped of outer white space. `n_generated` counts the
+    tokens that the model produced, the end token not counted; `n_tokens_text` is the length of `text`
+    re-tokenised with the model's own tokenizer (the Long-to-Short protocol's length);
     `budget` is the effective one: the smaller of `max_new_tokens` and the context left after the prompt.
     """
 

@@ -56,14 +56,15 @@ class Decoder:
     ) -> None:
         self.model, self.batch_size, self.has_stopped = model, batch_size, has_stopped
         self.device = model.device
-        self.end_ids = torch.tensor(sorted(end_ids), dtype=torch.long, device=self.device)
+        self.end_ids = torch.tensor(list(end_ids), dtype=torch.long, device=self.device)
         self.tail = tail + CHECK_EVERY
         self.slots: list[Job | None] = []
 
     @torch.inference_mode()
     def run(self, jobs: Sequence[Job]) -> Iterator[list[Tokens]]:
         """Yield finished responses in small groups, as they finish."""
-        pending = deque(sorted(jobs, key=lambda job: len(job.prompt), reverse=True))
+        # Longest first, and equal prompts side by side.
+        pending = deque(sorted(jobs, key=lambda job: (len(job.prompt), job.prompt), reverse=True))
         steps = 0
         while pending or any(self.slots):
             finished = self._refill(pending) if self._wants_refill(pending) else []
@@ -112,18 +113,24 @@ class Decoder:
         self.uniform = empty(torch.float64, longest if sampled else 1)
 
     def _prefill(self, slots: torch.Tensor, jobs: list[Job]) -> None:
-        """Run the prompts of `jobs`, put them into `slots` and choose their first tokens."""
-        width = max(len(job.prompt) for job in jobs)
-        padded = [[0] * (width - len(job.prompt)) + job.prompt for job in jobs]
-        pad = torch.tensor([width - len(job.prompt) for job in jobs], device=self.device)
+        """Run the prompts of `jobs`, put them into `slots` and choose their first tokens.
+
+        The responses of a pool share their prompt, which is run once.
+        """
+        prompts = list(dict.fromkeys(tuple(job.prompt) for job in jobs))
+        places = {prompt: row for row, prompt in enumerate(prompts)}
+        rows = torch.tensor([places[tuple(job.prompt)] for job in jobs], device=self.device)
+        width = max(map(len, prompts))
+        pad = torch.tensor([width - len(prompt) for prompt in prompts], device=self.device)
+        padded = torch.tensor([(0,) * (width - len(p)) + p for p in prompts], device=self.device)
         cache = SlotCache()
-        logits = self._forward(torch.tensor(padded, device=self.device), pad, cache)
+        logits = self._forward(padded, pad, cache)
         if self.cache.width == 0:
             self._allocate(cache)
-        self.cache.adopt(slots, cache)
-        self.pad[slots] = pad + self.width - width
+        self.cache.adopt(slots, cache, rows)
+        self.pad[slots] = pad[rows] + self.width - width
         self._enter(slots, jobs)
-        self._take(slots, logits)
+        self._take(slots, logits[rows])
 
     def _allocate(self, sample: SlotCache) -> None:
         """Give the batch's cache its buffers, in the shapes that the first prefill has shown."""
@@ -221,6 +228,14 @@ class Decoder:
         self.cache.keep(rows)
         self.slots = [self.slots[row] for row in rows.tolist()]
         for name in (
-            "pad", "count", "budget", "written", "ended", "live", "temperature", "top_p", "uniform",
+            "pad",
+            "count",
+            "budget",
+            "written",
+            "ended",
+            "live",
+            "temperature",
+            "top_p",
+            "uniform",
         ):
             setattr(self, name, getattr(self, name)[rows])

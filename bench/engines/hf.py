@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,8 +70,8 @@ class HFEngine:
         batch_size: int | None = None,
         threads: int | None = None,
     ) -> None:
-        # Threads that wait by spinning stop each other when the machine is busy: forty times slower was measured
-        # with two other processes on two cores. Read by the OpenMP runtime when torch is first imported.
+        # Threads that wait by spinning stop each other on a busy machine: ten times slower was measured
+        # beside two other processes on two cores. Read once, when torch is first imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         import torch
 
@@ -99,8 +100,8 @@ class HFEngine:
             decoder = Decoder(
                 self.model,
                 batch_size=self.batch_size,
-                end_ids=end_ids,
-                has_stopped=(lambda ids, strings=strings: self._cut(ids, strings) is not None) if strings else None,
+                end_ids=sorted(end_ids),
+                has_stopped=partial(self._has_stopped, strings) if strings else None,
                 # A token is at least one byte; a few more, because a tail may begin inside a character.
                 tail=max((len(s.encode()) for s in strings), default=0) + 4,
             )
@@ -118,8 +119,8 @@ class HFEngine:
             room = request.sampling.max_new_tokens if self.context is None else self.context - len(ids)
             if not ids or room < 1:
                 raise BadInput(
-                    f"a prompt of {len(ids)} tokens does not fit: the model's context is {self.context} tokens and "
-                    f"an answer needs at least one. The prompt begins {request.prompt[:80]!r}"
+                    f"a prompt of {len(ids)} tokens does not fit: the model's context is {self.context} "
+                    f"tokens and an answer needs at least one. The prompt begins {request.prompt[:80]!r}"
                 )
             jobs.append(Job(request, ids, min(request.sampling.max_new_tokens, room)))
         return jobs
@@ -139,6 +140,9 @@ class HFEngine:
 
     def _text(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _has_stopped(self, strings: tuple[str, ...], ids: list[int]) -> bool:
+        return self._cut(ids, strings) is not None
 
     def _cut(self, ids: list[int], strings: tuple[str, ...]) -> str | None:
         """The decoded text up to the first stop string; None when there is none in it."""
@@ -197,7 +201,7 @@ def _load(path: Path, dtype: str, device: str) -> tuple[Any, Any]:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Ids that end an answer: of the generation config and the config (a number or a list), else the tokenizer's."""
+    """Ids that end an answer: of generation config and config (number or list), else the tokenizer's."""
     ids: set[int] = set()
     for config in (model.generation_config, model.config.get_text_config()):
         value = getattr(config, "eos_token_id", None)

@@ -1,8 +1,8 @@
 """Choosing the next token of many rows at once, each with random numbers of its own.
 
-The k-th token of a response uses the k-th uniform number of the response's own generator, through the inverse
-of the cumulative distribution. So a draw depends on its seed and its logits, not on its neighbours in the batch,
-and there is no Python work per row. Imports torch; only a loaded engine imports this module.
+The k-th token of a response uses the k-th uniform number of the response's own generator, through the
+inverse of the cumulative distribution. So a draw depends on its seed and its logits, not on its neighbours in
+the batch, and there is no Python work per row. Imports torch; only a loaded engine imports this module.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def choose(
     cumulative = probabilities.cumsum(-1)
     threshold = uniform[sampled, None].to(cumulative) * cumulative[:, -1:]
     # The first token whose cumulative probability exceeds the threshold: never one of probability zero.
-    greedy[sampled] = torch.searchsorted(cumulative, threshold, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+    drawn = torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
+    greedy[sampled] = drawn.clamp(max=logits.shape[-1] - 1)
     return greedy
 
 

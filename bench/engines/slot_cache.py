@@ -30,8 +30,9 @@ class SlotLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new columns and return views of everything that is filled."""
         start, self.filled = self.filled, self.filled + key_states.shape[-2]
-        if not self.is_initialized:
-            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+        if start == 0:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.is_initialized: bool = True
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         self.keys = _written(self.keys, key_states, start)
         self.values = _written(self.values, value_states, start)
@@ -67,12 +68,12 @@ class SlotCache(Cache):
         """Filled columns."""
         return self.layers[0].filled if self.layers else 0
 
-    def adopt(self, slots: torch.Tensor, other: SlotCache) -> None:
-        """Copy the rows of `other` (not wider than this cache) into `slots`, right-aligned."""
+    def adopt(self, slots: torch.Tensor, other: SlotCache, rows: torch.Tensor) -> None:
+        """Copy `rows` of `other` (not wider than this cache) into `slots`, right-aligned."""
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             columns = slice(mine.filled - theirs.filled, mine.filled)
             for name in ("keys", "values"):
-                getattr(mine, name)[slots, :, columns] = getattr(theirs, name)[:, :, : theirs.filled]
+                getattr(mine, name)[slots, :, columns] = getattr(theirs, name)[rows, :, : theirs.filled]
 
     def trim(self, columns: int) -> None:
         """Forget the first `columns` columns of every row."""

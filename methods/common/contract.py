@@ -183,7 +183,7 @@ def parameter(default: Any, meaning: str, source: str, **rules: Any) -> Any:
 class Method(BaseModel):
     """Base class of all methods: the treatment of special tensors that every method shares, and the contract."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_by_alias=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_by_alias=True, allow_inf_nan=False)
 
     card: ClassVar[Card]
     unit: ClassVar[Literal["element", "tensor", "module"]] = "element"

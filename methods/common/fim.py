@@ -14,6 +14,7 @@ from statistics import median
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import PositiveFloat
 
 from methods.common.contract import Method, Need, Pass, Piece, Role, Seen, TensorInfo, Unit, parameter
 
@@ -76,7 +77,8 @@ def layer_alphas(scores: Sequence[float], *, shift: Shift = "max", sharpness: fl
     if sharpness is None and spread == 0:
         return [0.5 if s != -math.inf else ALPHA_TOP for s in scores]
     theta = 1 / spread if sharpness is None else sharpness
-    return [ALPHA_TOP if s == -math.inf else 1 - 1 / (1 + math.exp(-theta * (s - origin))) for s in scores]
+    # 1 - sigmoid(x) = (1 - tanh(x / 2)) / 2, which never overflows.
+    return [ALPHA_TOP if s == -math.inf else (1 - math.tanh(theta * (s - origin) / 2)) / 2 for s in scores]
 
 
 class FimMethod(Method):
@@ -103,7 +105,7 @@ class FimMethod(Method):
     reduction: Literal["mean", "sum"] = parameter("mean", "mean or sum over elements", "our choice")
     signal: Signal = parameter("fim_x_delta", "what scores a layer", "FIM paper; signal ablation")
     shift: Shift = parameter("max", "sigmoid shift: largest score, or median only", "FIM eq. 10")
-    sharpness: Literal["adaptive"] | float = parameter(
+    sharpness: Literal["adaptive"] | PositiveFloat = parameter(
         "adaptive", "sigmoid sharpness: 1 / range of the scores, or a number", "FIM eq. 10",
     )
     expert_alpha: Literal["shared", "own"] = parameter(

@@ -119,7 +119,7 @@ class Selection:
         if self.rule == "exact":
             return [kept_count(self.keep, n)]
         if self.rule == "kth_inclusive":
-            return [min(n, floor(self.keep * n + 1e-9) + 1)]
+            return [min(n, floor(self.keep * n) + 1)]  # truncated as the original code does: no rounding undone
         position = (1 - self.keep) * (n - 1)
         return [n - floor(position), max(1, n - floor(position) - 1)]
 

@@ -19,7 +19,7 @@ def gold(answer: str) -> str:
     """The final number of a worked answer: what follows the last `####`, without thousands separators."""
     _, marker, number = answer.rpartition("####")
     if not marker or not number.strip():
-        raise DataUnavailable(f"a GSM8K answer must end in '#### NUMBER', this one does not: {answer[-80:]!r}")
+        raise DataUnavailable(f"a GSM8K answer ends in '#### NUMBER', this one does not: {answer[-80:]!r}")
     return number.strip().replace(",", "")
 
 
@@ -27,7 +27,8 @@ def load(split: str, data_dir: Path | None) -> tuple[list[Sample], Source]:
     """The problems of "train" (7,473 on the Hub) or "test" (1,319), in the dataset's order."""
     rows, source = read_rows("gsm8k", split, data_dir=data_dir, hub=HUB, fields=("question", "answer"))
     samples = [
-        Sample(f"gsm8k-{split}-{index:05d}", row["question"], gold(row["answer"])) for index, row in enumerate(rows)
+        Sample(f"gsm8k-{split}-{index:05d}", row["question"], gold(row["answer"]))
+        for index, row in enumerate(rows)
     ]
     return samples, source
 

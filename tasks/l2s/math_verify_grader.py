@@ -1,9 +1,12 @@
 """Grader `math_verify`: extraction and comparison by the math-verify package, in a limited process.
 
-The answer is what the package finds by default: the last box, else the last LaTeX formula or number. SymPy
-evaluates what a model wrote, so every pair is graded under a limit of processor time and memory, and an answer
-that exceeds it is wrong, with the reason. The package's own wall-clock timeouts are off: they would make a
-verdict depend on how busy the machine is.
+The answer is the last complete box; without one, the last formula or number, as the package finds it by
+default. (Of a whole text the package takes boxes that stand close together as one set, so that a model which
+corrects itself would have answered with both numbers.)
+
+SymPy evaluates what a model wrote, so every pair is graded under a limit of processor time and memory, and an
+answer that exceeds it is wrong, with the reason. The package's own wall-clock timeouts are off: they would
+make a verdict depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 from tasks.contract import Verdict
+from tasks.extraction import last_boxed
 from tasks.limits import Limited, Outcome
 
 SECONDS = 3.0
@@ -28,14 +32,15 @@ class MathVerify:
 
     name = "math_verify"
 
-    @property
-    def version(self) -> str:
-        """Ours and the package's: either can change a verdict."""
-        return f"1+math-verify-{package_version('math-verify')}"
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        # Ours and the package's: either can change a verdict.
+        self.version = f"1+math-verify-{package_version('math-verify')}"
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Grade (response text, gold) pairs. Raises ValueError for a gold that math-verify cannot read."""
-        with Limited("tasks.l2s.math_verify_grader:judge", seconds=SECONDS, memory_bytes=MEMORY_BYTES) as limited:
+        judging = "tasks.l2s.math_verify_grader:judge"
+        with Limited(judging, seconds=self.seconds, memory_bytes=MEMORY_BYTES) as limited:
             return [_verdict(outcome) for outcome in limited.map(list(pair) for pair in pairs)]
 
 
@@ -56,7 +61,9 @@ def judge(pair: Sequence[str]) -> dict[str, Any]:
     gold = _gold(target)
     if not gold:
         return {"bad_gold": target[:SHOWN]}
-    found = parse(text, parsing_timeout=None, raise_on_error=True)
+    box = last_boxed(text)
+    answer = text if box is None else f"\\boxed{{{box}}}"
+    found = parse(answer, parsing_timeout=None, raise_on_error=True)
     if not found:
         return {"correct": False, "extracted": None, "vote": None, "why": "math-verify found no answer"}
     correct = verify(list(gold), found, timeout_seconds=None)

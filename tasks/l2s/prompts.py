@@ -13,8 +13,8 @@ STOP = ("</s>", "<|im_end|>", "<|endoftext|>")
 def qwen25_math_cot(sample: Sample) -> str:
     """ChatML with the box instruction as system turn, the bare question, and an open assistant turn.
 
-    The format of the Qwen2.5-Math evaluation toolkit (prompt type `qwen25-math-cot`), which the L2S study uses
-    for every model, zero-shot; no chat template is applied on top.
+    The format of the Qwen2.5-Math evaluation toolkit (prompt type `qwen25-math-cot`), which the L2S study
+    uses for every model, zero-shot; no chat template is applied on top.
     """
     return (
         f"<|im_start|>system\n{INSTRUCTION}<|im_end|>\n"

@@ -12,7 +12,7 @@ _INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)")
 
 
 def canonical_integer(text: str) -> str | None:
-    """`text` as an integer without sign of zero, leading zeros or thousands separators; None if it is not one.
+    """`text` as an integer without leading zeros or thousands separators; None if it is not an integer.
 
     Works on the digits, because Python refuses to convert thousands of them to an int and back.
     """
@@ -36,7 +36,7 @@ class BoxedInteger:
     def _grade(self, text: str, target: str) -> Verdict:
         gold = canonical_integer(target)
         if gold is None:
-            raise ValueError(f"the gold answer {target[:80]!r} is not an integer: boxed_integer cannot grade it")
+            raise ValueError(f"boxed_integer cannot grade: the gold {target[:80]!r} is not an integer")
         content = last_boxed(text)
         if content is None:
             return Verdict(False, None, None, "no complete \\boxed{...} in the response")

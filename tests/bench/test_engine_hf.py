@@ -1,4 +1,4 @@
-"""The `hf` engine against transformers' own generation, and the properties that our decoding loop promises."""
+"""The `hf` engine against transformers' own generation, and what our decoding loop promises."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_greedy_text_is_that_of_transformers(tmp_path: Path, key_value_heads: in
     for index, text in enumerate(texts):
         ids = torch.tensor([tokenizer(text)["input_ids"]])
         with torch.inference_mode():
-            expected = model.generate(ids, max_new_tokens=60, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+            whole = model.generate(ids, max_new_tokens=60, do_sample=False, pad_token_id=0)[0]
+        expected = whole[ids.shape[1] :]
         tokens = [token for token in expected.tolist() if token not in ends]
         answer = got[f"r{index}"]
         assert answer.text == tokenizer.decode(tokens, skip_special_tokens=True).strip()
@@ -110,7 +111,8 @@ def test_sampling_follows_the_distribution_of_the_model(checkpoint: Path) -> Non
 def test_greedy_and_sampled_rows_share_a_batch(engine: HFEngine) -> None:
     texts = prompts(10)
     greedy = requests(texts, Sampling(max_new_tokens=30))
-    sampled = [Request(f"s{r.id}", r.prompt, Sampling(max_new_tokens=30, temperature=1.0), r.seed) for r in greedy]
+    warm = Sampling(max_new_tokens=30, temperature=1.0)
+    sampled = [Request(f"s{r.id}", r.prompt, warm, r.seed) for r in greedy]
     mixed = answers(engine, [request for pair in zip(greedy, sampled, strict=True) for request in pair])
     expected = {**answers(engine, greedy), **answers(engine, sampled)}
     assert {key: a.text for key, a in mixed.items()} == {key: a.text for key, a in expected.items()}

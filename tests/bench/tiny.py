@@ -1,4 +1,4 @@
-"""Small random checkpoints for tests: seeded, written in a moment, with a tokenizer of one token per character."""
+"""Small random checkpoints for tests: seeded, written in a moment, one token per character."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ def tokenizer() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     core.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    pad, eos, unk = SPECIAL
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=pad, eos_token=eos, unk_token=unk)
 
 
 def write(
-    path: Path, *, seed: int = 0, context: int = 128, key_value_heads: int = 2, spread: float = 0.3, **config: object
+    path: Path,
+    *,
+    seed: int = 0,
+    context: int = 128,
+    key_value_heads: int = 2,
+    spread: float = 0.3,
+    **config: object,
 ) -> Path:
     """A random Qwen2 checkpoint at `path`; a larger `spread` of the weights makes it more decided."""
     tokens = tokenizer()

@@ -1,0 +1,101 @@
+"""Accuracy against length, with error bars on both axes and the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from app import text
+from results.board import Board, Row, pareto
+from results.statistics import Estimate
+
+COLORS = {"base": "#868e96", "expert": "#1c7ed6", "merged": "#e8590c"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model on one benchmark, or on their mean."""
+
+    row: Row
+    accuracy: Estimate
+    length: Estimate
+
+
+def points_of(board: Board, benchmark: str | None) -> list[Point]:
+    """The rows that have both numbers for a benchmark, or, for None, both means."""
+    found = []
+    for row in board.rows:
+        source = row if benchmark is None else row.cells[benchmark]
+        if source is not None and source.accuracy is not None and source.length is not None:
+            found.append(Point(row, source.accuracy, source.length))
+    return found
+
+
+def front(points: Sequence[Point]) -> list[bool]:
+    """Which points are on the Pareto front: nothing else is as accurate and as short, and better in one."""
+    return pareto([(point.accuracy.value, point.length.value) for point in points])
+
+
+def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerChart:
+    """The scatter plot; `errors` is the half-width of the bars in standard errors, 0 for none."""
+    records = alt.Data(values=_records(points, errors))
+    x = alt.X(
+        "length:Q",
+        title="mean response length, tokens (shorter is better)",
+        scale=alt.Scale(type="log" if log else "linear", zero=False, padding=30, nice=False),
+    )
+    y = alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False, padding=25))
+    base = alt.Chart(records).encode(x=x, y=y)
+    color = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=list(COLORS), range=list(COLORS.values())),
+        legend=alt.Legend(title=None, orient="top"),
+    )
+    layers = [
+        base.transform_filter("datum.front")
+        .mark_line(strokeDash=[5, 4], color="#adb5bd", interpolate="step-after")
+        .encode(order="length:Q")
+    ]
+    if errors:
+        bars = base.mark_rule(opacity=0.7, strokeWidth=1.5)
+        layers.append(bars.encode(x=alt.X("length_low:Q"), x2="length_high:Q", color=color))
+        layers.append(bars.encode(y=alt.Y("accuracy_low:Q"), y2="accuracy_high:Q", color=color))
+    layers.append(
+        base.mark_point(filled=True, size=110, opacity=1).encode(
+            color=color,
+            shape=alt.Shape("kind:N", scale=alt.Scale(range=["circle", "circle", "diamond"]), legend=None),
+            tooltip=[
+                alt.Tooltip(f"{name}:N") for name in ("model", "accuracy ± SE", "length ± SE", "Pareto", "n")
+            ],
+        )
+    )
+    layers.append(base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(text="model:N"))
+    return alt.layer(*layers).properties(height=520)
+
+
+def _records(points: Sequence[Point], errors: float) -> list[dict[str, Any]]:
+    records = []
+    for point, on_front in zip(points, front(points), strict=True):
+        accuracy, length = point.accuracy, point.length
+        wide, high = errors * (length.stderr or 0.0), errors * (accuracy.stderr or 0.0)
+        records.append(
+            {
+                "model": point.row.name,
+                "kind": point.row.kind,
+                "accuracy": 100 * accuracy.value,
+                "accuracy_low": 100 * max(0.0, accuracy.value - high),
+                "accuracy_high": 100 * min(1.0, accuracy.value + high),
+                "length": length.value,
+                "length_low": max(length.value - wide, 0.1),
+                "length_high": length.value + wide,
+                "front": on_front,
+                "Pareto": "on the front" if on_front else "dominated",
+                "accuracy ± SE": f"{text.percent(accuracy)} %",
+                "length ± SE": f"{text.tokens(length)} tokens",
+                "n": ", ".join(f"{name} {cell.coverage}" for name, cell in point.row.cells.items() if cell),
+            }
+        )
+    return records

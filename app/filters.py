@@ -1,0 +1,77 @@
+"""The choices in the sidebar, shared by all pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from app import data
+from results.board import Board
+from results.browse import Measured
+
+
+@dataclass(frozen=True)
+class View:
+    """What the reader looks at. None means all."""
+
+    database: Path
+    model_set: str
+    suite: str
+    split: str
+    benchmarks: tuple[str, ...] | None
+    methods: tuple[str, ...] | None
+
+    def board(self) -> Board:
+        """The leaderboard of these choices."""
+        return data.board(
+            self.database,
+            suite=self.suite,
+            model_set=self.model_set,
+            split=self.split,
+            benchmarks=self.benchmarks,
+            methods=self.methods,
+        )
+
+
+def choose(database: Path, measured: list[Measured]) -> View:
+    """Draw the sidebar; each choice offers only what the ones above it leave."""
+    with st.sidebar:
+        st.subheader("Show")
+        model_set = _one(
+            "Model set", [m.model_set for m in measured], "A base with its experts and their merges."
+        )
+        left = [m for m in measured if m.model_set == model_set]
+        suite = _one("Suite", [m.suite for m in left], "Benchmarks that are reported together.")
+        left = [m for m in left if m.suite == suite]
+        split = _one(
+            "Split", [m.split for m in left], "Only test scores are results; the others serve selection."
+        )
+        left = [m for m in left if m.split == split]
+        benchmarks = _some("Benchmarks", [m.benchmark for m in left], "Means are over the chosen ones.")
+        methods = _some(
+            "Methods", [name for m in left for name in m.methods], "Base and experts always stay."
+        )
+        st.divider()
+        st.caption(f"Database  \n`{database}`")
+    return View(
+        database=database,
+        model_set=model_set,
+        suite=suite,
+        split=split,
+        benchmarks=benchmarks,
+        methods=methods,
+    )
+
+
+def _one(label: str, options: list[str], explanation: str) -> str:
+    names = sorted(set(options), key=lambda name: (name != "test", name))  # of the splits, test comes first
+    return str(st.selectbox(label, names, help=explanation, key=f"choice-{label}"))
+
+
+def _some(label: str, options: list[str], explanation: str) -> tuple[str, ...] | None:
+    """Any number of the options; none chosen means all."""
+    names = sorted(set(options))
+    chosen = st.multiselect(label, names, placeholder="all", help=explanation, key=f"choice-{label}")
+    return tuple(chosen) or None

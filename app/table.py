@@ -1,0 +1,127 @@
+"""The leaderboard as a table: numbers that sort as numbers and read as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from app import text
+from results.board import Board, Cell, Row
+from results.statistics import Estimate
+
+# Groups of columns beyond accuracy and length.
+OPTIONS = ("votes", "p against base", "cost", "truncated", "no answer", "length spread", "n")
+DEFAULT = ("votes", "p against base", "cost")
+TINTS = {"base": "background-color: #eef1f6", "expert": "background-color: #e7f0ff"}
+
+Column = tuple[str, str]
+MODEL: Column = ("", "model")
+
+
+class Written(float):
+    """A number with the text that a table shows for it; it sorts, and is exported, as the number."""
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> Written:
+        number = super().__new__(cls, value)
+        number.text = text
+        return number
+
+
+def styled(board: Board, rows: Sequence[Row], options: Sequence[str]) -> Any:
+    """Some rows of a board as a pandas Styler: base and experts tinted, the most accurate merges bold."""
+    columns = _columns(board, options)
+    if not any(row.limited for row in rows) and "n" not in options:
+        columns = {name: of for name, of in columns.items() if name[1] != "n"}
+    if not any(row.rank for row in rows):
+        del columns["", "#"]
+    frame = pd.DataFrame([[of(row) for of in columns.values()] for row in rows], dtype=object)
+    frame.columns = pd.MultiIndex.from_tuples(columns)
+    kinds = [row.kind for row in rows]
+    ranked = [row.rank is not None and not row.limited for row in rows]
+    styler = frame.style.format(lambda value: getattr(value, "text", value))
+    styler = styler.apply(lambda column: [TINTS.get(kind, "") for kind in kinds], axis=0)
+    accuracies = [column for column in columns if column[1] == "accuracy"]
+    styler = styler.apply(_bold_best, axis=0, subset=accuracies, ranked=ranked)
+    return styler
+
+
+def label(row: Row) -> str:
+    """The name of a row with its marks: base, expert, † for a reconstructed method."""
+    mark = {"base": "○ ", "expert": "● "}.get(row.kind, "")
+    return f"{mark}{row.name}{' †' if row.reconstructed else ''}"
+
+
+def _columns(board: Board, options: Sequence[str]) -> dict[Column, Callable[[Row], Any]]:
+    columns: dict[Column, Callable[[Row], Any]] = {
+        ("", "#"): lambda row: None if row.rank is None else Written(row.rank, str(row.rank)),
+        MODEL: label,
+    }
+    if len(board.benchmarks) > 1:
+        mean = f"mean of {len(board.benchmarks)}"
+        columns |= {
+            (mean, "accuracy"): lambda row: _number(row.accuracy, text.percent),
+            (mean, "length"): lambda row: _number(row.length, text.tokens),
+        }
+    columns["against", "expert length"] = lambda row: _plain(row.length_reduction, text.change)
+    if "p against base" in options:
+        columns["against", "base points"] = lambda row: _plain(_difference(row), text.points)
+        columns["against", "base p"] = lambda row: _plain(_p(row), text.p_value)
+    for benchmark in board.benchmarks:
+        columns |= _benchmark_columns(board, benchmark, options)
+    if "cost" in options:
+        columns["merge", "time"] = lambda row: _plain(row.merge_seconds, text.seconds)
+        columns["merge", "memory"] = lambda row: _plain(row.peak_bytes, lambda value: text.size(int(value)))
+    return columns
+
+
+def _benchmark_columns(board: Board, name: str, options: Sequence[str]) -> dict[Column, Callable[[Row], Any]]:
+    def of(value: Callable[[Cell], Any]) -> Callable[[Row], Any]:
+        return lambda row: None if (cell := row.cells[name]) is None else value(cell)
+
+    columns: dict[Column, Callable[[Row], Any]] = {
+        (name, "accuracy"): of(lambda cell: _number(cell.accuracy, text.percent)),
+    }
+    if "votes" in options:
+        for n in board.votes.get(name, ()):
+            columns[name, f"maj@{n}"] = of(partial(_vote, n))
+    columns[name, "length"] = of(lambda cell: _number(cell.length, text.tokens))
+    if "length spread" in options:
+        columns[name, "median"] = of(lambda cell: cell.length_median)
+        columns[name, "90 %"] = of(lambda cell: cell.length_p90)
+    if "truncated" in options:
+        columns[name, "truncated"] = of(lambda cell: _plain(cell.truncated, text.share))
+    if "no answer" in options:
+        columns[name, "no answer"] = of(lambda cell: _plain(cell.no_answer, text.share))
+    columns[name, "n"] = of(lambda cell: Written(cell.n, cell.coverage))
+    return columns
+
+
+def _vote(n: int, cell: Cell) -> Written | None:
+    return _number(cell.votes.get(n), text.percent)
+
+
+def _p(row: Row) -> float | None:
+    return row.against_base.p if row.against_base else None
+
+
+def _difference(row: Row) -> float | None:
+    return row.against_base.difference if row.against_base else None
+
+
+def _number(estimate: Estimate | None, write: Callable[[Estimate], str]) -> Written | None:
+    return None if estimate is None else Written(estimate.value, write(estimate))
+
+
+def _plain(value: float | None, write: Callable[[float], str]) -> Written | None:
+    return None if value is None else Written(value, write(value))
+
+
+def _bold_best(column: pd.Series, ranked: list[bool]) -> list[str]:
+    values = [value if is_ranked else None for value, is_ranked in zip(column, ranked, strict=True)]
+    best = max((value for value in values if value is not None), default=None)
+    return ["font-weight: bold" if value is not None and value == best else "" for value in values]

@@ -1,0 +1,134 @@
+"""The real server, opened in a real browser: the pages draw, and nothing leaves this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from results.store import Store
+from tests.results.factory import world, write
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Address of a leaderboard over a filled database, started as a person would."""
+    store = Store(tmp_path / "leaderboard.duckdb")
+    write(store, world(questions=30))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app/leaderboard.py", "--server.port", str(port)]
+    log = (tmp_path / "server.log").open("w+")
+    process = subprocess.Popen(
+        [*command, "--", "--db", str(store.path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        address = f"http://localhost:{port}"
+        _wait(f"{address}/_stcore/health", process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.seek(0)
+        print(log.read())  # shown by pytest when the test fails
+        log.close()
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urlopen(address, timeout=5):
+                return
+        except (URLError, TimeoutError):
+            time.sleep(0.2)
+    raise AssertionError(f"no answer from {address} within {seconds:g} s")
+
+
+@pytest.fixture
+def page(chromium: str) -> Iterator[Any]:
+    """A browser tab that remembers in `asked` which addresses it asked, and in `problems` what went wrong."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        tab = browser.new_page(viewport={"width": 1400, "height": 900})
+        tab.set_default_timeout(60_000)
+        tab.asked, tab.problems = [], []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+        yield tab
+        browser.close()
+
+
+def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) -> None:
+    page.goto(server)
+    page.get_by_role("heading", name="Leaderboard").wait_for()
+    grid = page.get_by_test_id("stDataFrame").first
+    grid.get_by_role("gridcell", name="fim_ties †").wait_for(state="attached")
+    assert grid.get_by_role("gridcell", name="± ").count() > 10
+    page.screenshot(path=tmp_path / "leaderboard.png")
+
+    page.get_by_role("link", name="Trade-off").click()
+    page.get_by_role("heading", name="Accuracy against length").wait_for()
+    chart = page.get_by_test_id("stVegaLiteChart")
+    chart.locator("canvas, svg").first.wait_for()
+    page.screenshot(path=tmp_path / "tradeoff.png")
+
+    page.get_by_role("link", name="Responses").click()
+    page.get_by_role("heading", name="Responses").wait_for()
+    page.get_by_text("What is 0 + 0?").wait_for()
+    page.get_by_role("radio", name="correct").or_(page.get_by_role("button", name="correct")).first.click()
+    page.get_by_text("the boxed answer equals the target").first.wait_for()
+    page.screenshot(path=tmp_path / "responses.png")
+
+    assert page.get_by_test_id("stException").count() == 0 and page.problems == []
+    hosts = {urlsplit(url).hostname for url in page.asked if not url.startswith(("data:", "blob:"))}
+    assert hosts == {"localhost"}
+
+
+def test_the_server_listens_on_this_machine_only(server: str) -> None:
+    port = urlsplit(server).port
+    outside = _own_address()
+    if outside is None:
+        return  # without a network there is nothing to listen on
+    with pytest.raises(OSError), socket.create_connection((outside, port), timeout=5):
+        pass
+
+
+def _own_address() -> str | None:
+    """An address of this machine that others could use; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") else str(address)

@@ -1,0 +1,228 @@
+"""The pages, run by Streamlit's own test harness on a database that a run has filled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+from app import data, table, text
+from results.board import Board
+from results.leaderboard import leaderboard
+from results.statistics import Estimate
+from results.store import Store
+from tests.results.factory import checkpoint, response, verdict, world, write
+from tests.results.test_leaderboard import measured
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty place for a database, which the app is told about."""
+    st.cache_data.clear()
+    monkeypatch.setenv("MERGEBOARD_DB", str(tmp_path / "leaderboard.duckdb"))
+    listen_on("localhost")
+    return Store(tmp_path / "leaderboard.duckdb")
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    half = [
+        ("checkpoints", checkpoint("half", "merged", at=20)),
+        *measured("half", "mini_gsm", "110" * 10, 25),
+    ]
+    write(store, [*world(questions=30), *half])
+    return store
+
+
+def listen_on(address: str | None) -> None:
+    """What the server's command line or configuration would set."""
+    config.set_option("server.address", address)
+
+
+def run(page: str = "") -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app" / "leaderboard.py"), default_timeout=60).run()
+    if page:
+        app.switch_page(f"views/{page}.py").run()
+    assert not app.exception
+    return app
+
+
+def all_text(app: AppTest) -> str:
+    kinds = (app.title, app.caption, app.markdown, app.text, app.info, app.error, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def test_no_database_says_which_command_makes_one(store: Store) -> None:
+    app = run()
+    assert app.title[0].value == "No results yet"
+    assert "make bench METHOD=fim_ties" in all_text(app) and str(store.path) in all_text(app)
+    assert not store.path.exists()
+
+
+def test_a_database_without_scores_says_so_too(store: Store) -> None:
+    write(store, [("runs", {"run_id": "run-1"})])
+    assert "has no scores" in all_text(run())
+
+
+def test_the_table_is_that_of_the_query(filled: Store) -> None:
+    app = run()
+    board = leaderboard(filled, "mini")
+    complete, incomplete = (frame.value for frame in app.dataframe)
+    assert list(complete["", "model"]) == ["○ base", "● expert", *(_name(board, rank) for rank in (1, 2, 3))]
+    assert list(complete["mean of 2", "accuracy"]) == [
+        row.accuracy.value for row in board.rows if row.accuracy
+    ]
+    assert list(incomplete["", "model"]) == ["half"]
+    assert incomplete["mean of 2", "accuracy"].isna().all() and incomplete["mini_aime", "length"].isna().all()
+    assert ("", "#") not in incomplete.columns
+    words = all_text(app)
+    assert "n = 30, greedy, prompt plain, grader boxed@1, engine hf float32" in words
+    assert "† **fim_ties** is a reconstruction: the log base is a guess" in words
+    assert [metric.label for metric in app.metric] == [
+        "Base",
+        "Expert",
+        f"Most accurate merge: {board.rows[2].name}",
+    ]
+
+
+def _name(board: Board, rank: int) -> str:
+    return next(table.label(row) for row in board.rows if row.rank == rank)
+
+
+def test_filters_and_columns(filled: Store) -> None:
+    app = run()
+    app.multiselect(key="choice-Methods").set_value(["ties"]).run()
+    assert list(app.dataframe[0].value["", "model"]) == ["○ base", "● expert", "ties"]
+    app.multiselect(key="choice-Benchmarks").set_value(["mini_aime"]).run()
+    frame = app.dataframe[0].value
+    assert ("mini_aime", "maj@16") in frame.columns and ("mini_gsm", "accuracy") not in frame.columns
+    app.button_group(key="columns").set_value(["truncated", "n"]).run()
+    names = [name for _, name in app.dataframe[0].value.columns]
+    assert names == ["#", "model", "expert length", "accuracy", "length", "truncated", "n"]
+
+
+def test_a_limited_row_says_of_how_many(store: Store) -> None:
+    rows = [("checkpoints", checkpoint(name, kind)) for name, kind in (("base", "base"), ("ties", "merged"))]
+    for name in ("base", "ties"):
+        rows += measured(name, "gsm", "1101", 20, expected_n=500)
+    write(store, rows)
+    board = leaderboard(store, "gsm")
+    shown = table.styled(board, board.rows, ())
+    assert "4 of 500" in shown.to_html() and "n = 4 of 500" in all_text(run())
+
+
+def test_the_chart_has_every_point_and_the_front(filled: Store) -> None:
+    app = run("tradeoff")
+    words = all_text(app)
+    assert "Accuracy against length" in words and "Not shown, because a score is missing: half." in words
+    assert "Pareto front (base, expert, fim_ties" in words
+    (chart,) = app.get("vega_lite_chart")
+    assert (
+        "length_low" in chart.proto.spec
+        and "accuracy_high" in chart.proto.spec
+        and "fim_ties" in chart.proto.spec
+    )
+    app.button_group(key="tradeoff-benchmark").set_value("mini_gsm").run()
+    app.selectbox(key="tradeoff-bars").set_value("none").run()
+    app.toggle(key="tradeoff-log").set_value(True).run()
+    assert not app.exception
+    (chart,) = app.get("vega_lite_chart")
+    assert "length_low:Q" not in chart.proto.spec and '"log"' in chart.proto.spec
+
+
+def test_responses_can_be_filtered_and_paged(filled: Store) -> None:
+    app = run("responses")
+    names = [table.label(row) for row in leaderboard(filled, "mini").rows]
+    app.selectbox(key="responses-model").set_value(
+        next(r for r in app_rows(filled) if r.name == "ties")
+    ).run()
+    app.selectbox(key="responses-benchmark").set_value("mini_aime").run()
+    assert app.selectbox(key="responses-draw").options == ["greedy", "vote"] and "ties" in names
+    app.selectbox(key="responses-draw").set_value("vote").run()
+    assert len(app.code) == 10 and "mini_aime-0 · sample 0" in all_text(app)
+    app.number_input[0].set_value(2).run()
+    assert "mini_aime-0 · sample 10" in all_text(app)
+    app.button_group(key="responses-outcome").set_value("no answer").run()
+    words = all_text(app)
+    assert "no boxed answer was found" in words and "3+1=" in words and app.number_input[0].value == 1
+    assert not app.exception
+
+
+def app_rows(store: Store) -> tuple:
+    return leaderboard(store, "mini", model_set="pair").rows
+
+
+def test_nothing_that_a_model_wrote_is_markup(store: Store) -> None:
+    hostile = "<script>alert(1)</script> $x$ **bold** [a](http://example.org) :material/home:"
+    rows = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "10", 5)]
+    answer = response("base", "gsm", 5, text=hostile, question=hostile, target=hostile)
+    rows += [("responses", answer), ("verdicts", verdict(answer, False, extracted=hostile, why=hostile))]
+    write(store, rows)
+    app = run("responses")
+    assert hostile in [element.value for element in app.code]
+    assert [element.value for element in app.text].count(hostile) == 3
+    assert not any("script" in str(element.value) for kind in (app.markdown, app.caption) for element in kind)
+
+
+def test_new_rows_are_seen_and_the_file_is_left_alone(filled: Store) -> None:
+    before = len(run().dataframe[0].value)
+    new = [("checkpoints", checkpoint("new", "merged", at=50))]
+    new += [*measured("new", "mini_gsm", "1" * 30, 9), *measured("new", "mini_aime", "1" * 30, 9)]
+    write(filled, new, "run-2")  # would fail if a page had kept the file open
+    assert len(run().dataframe[0].value) == before + 1
+
+
+HOLDER = (
+    "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.readline()"
+)
+
+
+def test_a_database_in_use_is_said_and_can_be_tried_again(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "WAIT_SECONDS", 0.2)
+    command = [sys.executable, "-c", HOLDER, str(filled.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        app = run()
+        assert f"process {holder.pid}" in app.error[0].value and app.button[0].label == "Try again"
+        holder.communicate("\n")
+    app.button[0].click().run()
+    assert len(app.dataframe) == 2
+
+
+def test_a_damaged_database_is_said(store: Store) -> None:
+    store.path.write_bytes(b"not a database" * 1000)
+    assert "is not a DuckDB database" in run().error[0].value
+
+
+@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "192.168.1.7"])
+def test_a_server_that_others_can_reach_shows_nothing(filled: Store, address: str | None) -> None:
+    listen_on(address)
+    app = run()
+    assert "make leaderboard" in app.error[0].value and not app.dataframe and not app.selectbox
+
+
+def test_how_numbers_are_written() -> None:
+    assert text.percent(Estimate(0.7083, 0.0379)) == "70.8 ± 3.8" and text.percent(None) == "missing"
+    assert text.tokens(Estimate(40.0, None)) == "40.0"
+    assert (text.change(-0.55), text.change(0.0), text.change(-0.001), text.change(1.2)) == (
+        "−55 %",
+        "0 %",
+        "0 %",
+        "+120 %",
+    )
+    assert (text.p_value(0.0004), text.p_value(0.0241), text.p_value(1.0)) == ("< 0.001", "0.024", "1.000")
+    assert (text.seconds(3.52), text.seconds(125.0)) == ("3.5 s", "2 min 05 s")
+    assert (text.size(210_000_000), text.size(1_500_000_000)) == ("210 MB", "1.5 GB")
+    assert (text.points(0.125), text.points(-0.002)) == ("+12.5", "−0.2")
+    assert {
+        f(None) for f in (text.share, text.change, text.points, text.p_value, text.seconds, text.size)
+    } == {"missing"}

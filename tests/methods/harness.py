@@ -1,0 +1,98 @@
+"""Run a method through the real executor on real checkpoints of any tensors; statistics may be planted.
+
+A planted statistic lies where the executor keeps what it computed before, under the identity that it asks for,
+so that a test chooses Fisher and inputs freely and everything else is the program itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.identity import fingerprint
+from bench.merge import MergeResult, Place, merge
+from bench.recipe import Recipe, build_recipe
+from bench.statistics import DATA, RECORD, statistic_id
+from tests.helpers.checkpoints import Tensors, tensors_of, write_checkpoint
+
+UP = "model.layers.0.mlp.up_proj.weight"
+GATE = "model.layers.0.mlp.gate_proj.weight"
+
+
+def run(
+    method: str,
+    base: Mapping[str, Tensor],
+    experts: Sequence[Mapping[str, Tensor]],
+    *,
+    weights: Sequence[float] | None = None,
+    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    **settings: Any,
+) -> Tensors:
+    """Merge tensors and return what was written. `statistics` maps a need's name to its tensors."""
+    return run_whole(method, base, experts, weights=weights, statistics=statistics, **settings)[0]
+
+
+def run_whole(
+    method: str,
+    base: Mapping[str, Tensor],
+    experts: Sequence[Mapping[str, Tensor]],
+    *,
+    weights: Sequence[float] | None = None,
+    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    **settings: Any,
+) -> tuple[Tensors, dict[str, Any]]:
+    """The same, with the manifest."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_checkpoint(folder / "base", base)
+        specs = []
+        for i, expert in enumerate(experts):
+            weight = f":{weights[i]}" if weights else ""
+            specs.append(f"{write_checkpoint(folder / f'expert{i}', expert)}{weight}")
+        public = {key.rstrip("_"): value for key, value in settings.items()}
+        recipe = build_recipe(method, public, str(folder / "base"), specs)
+        place = Place(folder / "runs")
+        plant(recipe, place, statistics or {})
+        result: MergeResult = merge(recipe, folder / "out", place)
+        return tensors_of(result.path), result.manifest
+
+
+def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Put statistics of the base where the executor looks for those it has computed already."""
+    for need in recipe.method.needs():
+        identity = statistic_id(need, fingerprint(recipe.base.path, place.fingerprints))
+        folder = place.statistics / identity
+        folder.mkdir(parents=True)
+        save_file(dict(statistics[need.name]), folder / DATA)
+        (folder / RECORD).write_text(json.dumps({"id": identity, "seconds": 0.0}))
+
+
+def matrix(values: Sequence[float] | Tensor, name: str = UP) -> Tensors:
+    """One matrix in a block, [1, n]."""
+    return {name: torch.as_tensor(values, dtype=torch.float32).reshape(1, -1)}
+
+
+def moved(base: Mapping[str, Tensor], *deltas: Mapping[str, Tensor]) -> list[Tensors]:
+    """Experts: the base plus each task vector."""
+    return [{name: base[name] + delta[name] for name in base} for delta in deltas]
+
+
+def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+    """A model as the oracle takes it: float32 arrays in the order of a safetensors file, by name."""
+    return {name: tensor.float().numpy() for name, tensor in sorted(tensors.items())}
+
+
+def assert_close(merged: Mapping[str, Tensor], expected: Mapping[str, NDArray[Any]], atol: float = 2e-6) -> None:
+    """The same tensors, each entry within `atol`."""
+    assert set(merged) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(merged[name].float().numpy(), values, atol=atol, rtol=0, err_msg=name)
