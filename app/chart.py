@@ -46,6 +46,7 @@ def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerC
         "length:Q",
         title="mean response length, tokens (shorter is better)",
         scale=alt.Scale(type="log" if log else "linear", zero=False, padding=30, nice=False),
+        axis=alt.Axis(tickCount=10),
     )
     y = alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False, padding=25))
     base = alt.Chart(records).encode(x=x, y=y)

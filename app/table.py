@@ -84,7 +84,7 @@ def _benchmark_columns(board: Board, name: str, options: Sequence[str]) -> dict[
         return lambda row: None if (cell := row.cells[name]) is None else value(cell)
 
     columns: dict[Column, Callable[[Row], Any]] = {
-        (name, "accuracy"): of(lambda cell: _number(cell.accuracy, text.percent)),
+        (name, "accuracy"): of(lambda cell: _number(cell.accuracy, text.percent))
     }
     if "votes" in options:
         for n in board.votes.get(name, ()):

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks", "results")
 CHUNK = 1 << 24
-FINGERPRINTED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                 "special_tokens_map.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja")
+FINGERPRINTED = ("config.json", "model.safetensors.index.json", "generation_config.json", "tokenizer.json",
+                 "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+                 "tokenizer.model", "chat_template.jinja")
 
 
 def digest(value: Any, size: int = 10) -> str:

@@ -99,7 +99,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
     identity = merge_id(recipe, place)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
-        found = _existing(out, identity)
+        found = _existing(out, identity, place)
         if found is not None:
             return MergeResult(out, found, True)
         draft = draft_folder(out)
@@ -117,7 +117,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
     return MergeResult(out, manifest, False)
 
 
-def _existing(out: Path, identity: str) -> dict[str, Any] | None:
+def _existing(out: Path, identity: str, place: Place) -> dict[str, Any] | None:
     """The manifest of the same merge at `out`; anything else there is not ours to replace."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -126,6 +126,8 @@ def _existing(out: Path, identity: str) -> dict[str, Any] | None:
         raise BadInput(f"{out} exists and is not a merge of this tool: choose another --out or remove it")
     if manifest.get("merge_id") != identity:
         raise BadInput(f"{out} holds another merge ({manifest.get('label')}): choose another --out or remove it")
+    if manifest.get("fingerprint") != fingerprint(out, place.fingerprints):
+        raise BadInput(f"{out} was changed after it was merged: remove it and merge again")
     return manifest
 
 

@@ -38,12 +38,12 @@ class RunReport:
 
 @dataclass
 class Road:
-    """One run under way: where things are, and what has been said about them."""
+    """One run under way: where things are, the run's own row (`facts`), and what has been said."""
 
     place: Place
     store: Store
     spool: Spool
-    run_id: str
+    facts: dict[str, Any]
     say: Say
     summary: list[str] = field(default_factory=list)
 
@@ -66,6 +66,8 @@ class Road:
 
         report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
         self.note(report.sentence())
+        if report.generated:  # what was chosen for us, now that it is known
+            self.facts.update(batch_size=report.batch_size, threads=report.threads)
 
 
 def settings_of(text: str, settings: Mapping[str, Any], suite: str = "") -> tuple[str, dict[str, Any]]:
@@ -162,13 +164,16 @@ class _road:
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
         store = Store(db)
         store.ingest()
-        self.road = Road(Place(runs), store, Spool(store.spool_dir, run_id), run_id, say)
-        self.road.spool.append("runs", _run_row(run_id, options))
+        self.road = Road(Place(runs), store, Spool(store.spool_dir, run_id), _run_row(run_id, options), say)
+        self.road.spool.append("runs", self.road.facts)
+        self.known = dict(self.road.facts)
 
     def __enter__(self) -> Road:
         return self.road
 
     def __exit__(self, *error: object) -> None:
+        if self.road.facts != self.known:
+            self.road.spool.append("runs", self.road.facts)
         self.road.spool.close()
         self.road.store.ingest()
 

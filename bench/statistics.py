@@ -108,7 +108,9 @@ def _compute(need: Need, model: Checkpoint, wanted: set[str]) -> dict[str, Tenso
 
 def _load(model: Checkpoint, dtype: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype="auto" if dtype == "checkpoint" else dtype)
     loaded.eval()
     return loaded

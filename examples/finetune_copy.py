@@ -1,6 +1,6 @@
 """Fine-tune a copy of a small instruct model for a few dozen steps: an expert for a first real merge.
 
-    python examples/finetune_copy.py BASE OUT --steps 24 --seed 0
+    python examples/finetune_copy.py BASE OUT --steps 16 --seed 0
 
 The copy learns to answer grade-school word problems at length: every step is computed, checked backwards and
 gone through again, and the answer comes in a box. The problems are made here from templates, so none belongs
@@ -147,9 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fine-tune a copy of a small instruct model.")
     parser.add_argument("base", help="folder or Hub id of the model to copy")
     parser.add_argument("out", type=Path, help="new folder to write")
-    parser.add_argument("--steps", type=int, default=24, help="optimizer steps (24)")
+    parser.add_argument("--steps", type=int, default=16, help="optimizer steps (16)")
     parser.add_argument("--batch", type=int, default=4, help="problems in a step (4)")
-    parser.add_argument("--lr", type=float, default=2e-5, help="peak learning rate of AdamW (2e-5)")
+    parser.add_argument("--lr", type=float, default=1e-4, help="peak learning rate of AdamW (1e-4)")
     parser.add_argument("--seed", type=int, default=0, help="of the problems (0)")
     args = parser.parse_args()
     if args.out.exists():
@@ -165,7 +165,8 @@ def main() -> None:
     for step in range(args.steps):
         for group in optimizer.param_groups:  # warm up over five steps, then fall linearly
             group["lr"] = args.lr * min((step + 1) / 5, 1 - step / args.steps)
-        loss = model(**batch(tokenizer, [next(pairs) for _ in range(args.batch)])).loss
+        with torch.autocast("cpu", torch.bfloat16):  # twice as fast on a CPU that has bfloat16 instructions
+            loss = model(**batch(tokenizer, [next(pairs) for _ in range(args.batch)])).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -173,6 +174,7 @@ def main() -> None:
         seconds = time.monotonic() - start
         print(f"step {step + 1}/{args.steps}  loss {loss.item():.3f}  {seconds:.0f} s", flush=True)
 
+    # bfloat16 keeps 8 bits of a weight: with a learning rate of 2e-5 it would round most changes away.
     model.to(stored).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     print(f"wrote {args.out}")

@@ -99,7 +99,8 @@ class FimTies(FimMethod):
 
     def _outside(self, piece: Piece, seen: Seen) -> Tensor:
         """Embeddings, norms and head."""
-        return piece.base + self.outside_scale(seen) * torch.stack(piece.deltas).mean(0)
+        scale = self.outside_scale(seen)
+        return piece.base + scale * torch.stack(piece.deltas).mean(0) if scale else piece.base
 
     def _changes(self, unit: Unit, seen: Seen) -> dict[str, Tensor]:
         """What is added to each piece of a module, before calibration."""

@@ -47,12 +47,15 @@ class Spool:
             raise StoreError(f"run id {run_id!r} must consist of letters, digits, '.', '_' and '-'")
         self.run_id = run_id
         self.path = Path(spool_dir) / f"{run_id}{SUFFIX}"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
         self._failure: OSError | None = None
-        self._file = _open_locked(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = _open_locked(self.path)
+        except OSError as error:
+            raise StoreError(f"cannot write the spool {self.path}: {error}") from error
         self._start()
         self._flusher = threading.Thread(target=self._flush_forever, name=f"spool {run_id}", daemon=True)
         self._flusher.start()

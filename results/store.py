@@ -141,14 +141,16 @@ class Store:
     @contextmanager
     def _ingester(self) -> Iterator[None]:
         """The right to write: one process at a time, the others queue."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(f"{self.path}.lock")
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=max(60.0, self.wait_seconds))
         except filelock.Timeout as error:
             raise StoreError(
                 f"another process keeps writing {self.path} (it holds {lock.lock_file})"
             ) from error
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {error}") from error
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from bench.zoo.card import facts, test_scores, write_card
@@ -23,7 +23,7 @@ MODELS = Path(__file__).parent / "models"
 
 def progress_report(progress: Progress) -> Report:
     """A training callback that drives one progress bar per stage."""
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
 
     def report(stage: str, done: int, total: int, loss: float) -> None:
         if stage not in tasks:

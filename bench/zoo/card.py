@@ -134,8 +134,7 @@ def render(card: dict[str, Any]) -> str:
         f"* data: {training['data']}; levels: {levels}; styles: {styles}; loss on the response only",
         f"* {training['steps']} steps of {training['batch']} problems, {training['optimiser']}, "
         f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
-        f"* training time: {training['seconds']} s on {training['machine']} "
-        f"({training['threads']} thread)",
+        f"* training time: {training['seconds']} s on {training['machine']} ({training['threads']} thread)",
         f"* sha256 of model.safetensors: `{card['files']['model.safetensors']['sha256']}`",
         "",
         "## Scores on the test split",

@@ -84,10 +84,10 @@ class Recipe:
         default_factory=lambda: Stage(
             name=EXPERT_NAME,
             mixture=Mixture(_EXPERT_LEVELS, {"long": 1.0}),
-            steps=250,
+            steps=220,
             batch=48,
             optimiser="adamw",
-            learning_rate=2e-4,
+            learning_rate=3e-4,
             warmup=30,
             seed=12,
         )
@@ -141,10 +141,7 @@ def train_step(model: Qwen2ForCausalLM, parts: list[MicroBatch]) -> float:
     for part in parts:
         logits = model(input_ids=part.input_ids, use_cache=False).logits
         loss = cross_entropy(
-            logits[:, :-1].flatten(0, 1),
-            part.labels[:, 1:].flatten(),
-            ignore_index=IGNORE,
-            reduction="sum",
+            logits[:, :-1].flatten(0, 1), part.labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"
         )
         (loss / tokens).backward()
         total += loss.item()
@@ -230,7 +227,10 @@ def train(
 
 
 def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Qwen2ForCausalLM:
-    """Store bfloat16 weights, configs and tokenizer; return the model as stored, in float32."""
+    """Store bfloat16 weights, configs and tokenizer; return what is on disk, in float32.
+
+    The model is read back because a cast and its reversal would round the rotary frequencies as well.
+    """
     stored = model.to(torch.bfloat16)
     stored.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
@@ -238,4 +238,4 @@ def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Pa
     stored.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
-    return stored.float()
+    return Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)

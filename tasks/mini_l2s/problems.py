@@ -20,6 +20,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 LEVELS = ("mini_gsm", "mini_math", "mini_aime")
 SPLITS = ("train", "validation", "test")
@@ -125,11 +126,7 @@ def long_chain(problem: Problem) -> str:
     return "".join(parts) + f" The answer is \\boxed{{{problem.answer}}}"
 
 
-STYLES: dict[str, Callable[[Problem], str]] = {
-    "direct": direct,
-    "short": short_chain,
-    "long": long_chain,
-}
+STYLES: dict[str, Callable[[Problem], str]] = {"direct": direct, "short": short_chain, "long": long_chain}
 
 
 # --------------------------------------------------------------------------- arithmetic
@@ -263,11 +260,14 @@ def _shopping(rng: random.Random, count: int) -> tuple[_Chain, str]:
 
 
 _STORIES = (_story, _story, _story, _comparison, _shopping)
+# How many steps a word problem has, each entry equally likely: training leans to the longer ones.
+_TRAIN_COUNTS = (1, 2, 2, 2, 3, 3, 3, 4)
+_EVALUATION_COUNTS = (1, 1, 2, 2, 2, 3, 3, 4)
 
 
-def _draft_gsm(rng: random.Random) -> _Draft | None:
+def _draft_gsm(rng: random.Random, counts: tuple[int, ...]) -> _Draft | None:
     """One word problem of one to four steps, or None when the drawn numbers do not work out."""
-    count = (1, 2, 2, 2, 3, 3, 3, 4)[rng.randrange(8)]
+    count = counts[rng.randrange(len(counts))]
     make = _STORIES[0 if count == 1 else rng.randrange(len(_STORIES))]
     chain, question = make(rng, count)
     if not chain.valid or len(chain.steps) != count:
@@ -333,11 +333,11 @@ def _draft_aime(rng: random.Random) -> _Draft | None:
 # --------------------------------------------------------------------------- splits
 
 
-_DRAFTERS: dict[str, Callable[[random.Random], _Draft | None]] = {
-    "mini_gsm": _draft_gsm,
-    "mini_math": _draft_math,
-    "mini_aime": _draft_aime,
-}
+def _drafter(level: str, split: str) -> Callable[[random.Random], _Draft | None]:
+    """What draws one candidate problem of a level."""
+    if level == "mini_gsm":
+        return partial(_draft_gsm, counts=_TRAIN_COUNTS if split == "train" else _EVALUATION_COUNTS)
+    return {"mini_math": _draft_math, "mini_aime": _draft_aime}[level]
 
 
 def _canonical(level: str, draft: _Draft) -> str:
@@ -364,7 +364,7 @@ def _stream(level: str, split: str, seed: int) -> Iterator[tuple[str, Problem]]:
     if level not in LEVELS or split not in SPLITS:
         raise ValueError(f"unknown level or split: {level!r}, {split!r}")
     rng = random.Random(_seed(level, split, seed))
-    draft_one = _DRAFTERS[level]
+    draft_one = _drafter(level, split)
     number = 0
     while True:
         draft = draft_one(rng)

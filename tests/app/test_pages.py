@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow
 import pytest
 import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from app import data, table, text
+from app import chart, data, table, text
 from results.board import Board
 from results.leaderboard import leaderboard
 from results.statistics import Estimate
@@ -123,28 +124,43 @@ def test_the_chart_has_every_point_and_the_front(filled: Store) -> None:
     words = all_text(app)
     assert "Accuracy against length" in words and "Not shown, because a score is missing: half." in words
     assert "Pareto front (base, expert, fim_ties" in words
-    (chart,) = app.get("vega_lite_chart")
-    assert (
-        "length_low" in chart.proto.spec
-        and "accuracy_high" in chart.proto.spec
-        and "fim_ties" in chart.proto.spec
-    )
+    (drawn,) = app.get("vega_lite_chart")
+    assert all(word in drawn.proto.spec for word in ("length_low", "accuracy_high", "Pareto"))
     app.button_group(key="tradeoff-benchmark").set_value("mini_gsm").run()
     app.selectbox(key="tradeoff-bars").set_value("none").run()
     app.toggle(key="tradeoff-log").set_value(True).run()
     assert not app.exception
-    (chart,) = app.get("vega_lite_chart")
-    assert "length_low:Q" not in chart.proto.spec and '"log"' in chart.proto.spec
+    (drawn,) = app.get("vega_lite_chart")
+    assert "length_low:Q" not in drawn.proto.spec and '"log"' in drawn.proto.spec
+
+
+def test_the_points_of_the_chart(filled: Store) -> None:
+    points = chart.points_of(leaderboard(filled, "mini"), None)
+    assert {point.row.name for point in points} == {"base", "expert", "fim_ties", "task_arithmetic", "ties"}
+    spec = chart.tradeoff(points, errors=1.96, log=False).to_dict()
+    values = {value["model"]: value for value in spec["data"]["values"]}
+    base, row = values["base"], points[0].row
+    assert row.accuracy is not None and row.accuracy.stderr is not None
+    assert base["accuracy_high"] == pytest.approx(100 * (row.accuracy.value + 1.96 * row.accuracy.stderr))
+    assert base["n"] == "mini_gsm 30, mini_aime 30"
+    assert [value["front"] for value in values.values()] == chart.front(points)
+
+
+def test_numbers_in_the_table_are_numbers(filled: Store) -> None:
+    board = leaderboard(filled, "mini")
+    styled = table.styled(board, board.rows, table.OPTIONS)
+    kinds = {str(kind) for kind in pyarrow.Table.from_pandas(styled.data).schema.types}
+    assert kinds == {"double", "string"}
+    html = styled.to_html()
+    first = board.rows[2]
+    assert text.percent(first.accuracy) in html and "font-weight: bold" in html
 
 
 def test_responses_can_be_filtered_and_paged(filled: Store) -> None:
     app = run("responses")
-    names = [table.label(row) for row in leaderboard(filled, "mini").rows]
-    app.selectbox(key="responses-model").set_value(
-        next(r for r in app_rows(filled) if r.name == "ties")
-    ).run()
+    app.selectbox(key="responses-model").select("ties").run()
     app.selectbox(key="responses-benchmark").set_value("mini_aime").run()
-    assert app.selectbox(key="responses-draw").options == ["greedy", "vote"] and "ties" in names
+    assert app.selectbox(key="responses-draw").options == ["greedy", "vote"]
     app.selectbox(key="responses-draw").set_value("vote").run()
     assert len(app.code) == 10 and "mini_aime-0 · sample 0" in all_text(app)
     app.number_input[0].set_value(2).run()
@@ -155,14 +171,10 @@ def test_responses_can_be_filtered_and_paged(filled: Store) -> None:
     assert not app.exception
 
 
-def app_rows(store: Store) -> tuple:
-    return leaderboard(store, "mini", model_set="pair").rows
-
-
 def test_nothing_that_a_model_wrote_is_markup(store: Store) -> None:
     hostile = "<script>alert(1)</script> $x$ **bold** [a](http://example.org) :material/home:"
     rows = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "10", 5)]
-    answer = response("base", "gsm", 5, text=hostile, question=hostile, target=hostile)
+    answer = response("base", "gsm", 5) | {"text": hostile, "question": hostile, "target": hostile}
     rows += [("responses", answer), ("verdicts", verdict(answer, False, extracted=hostile, why=hostile))]
     write(store, rows)
     app = run("responses")

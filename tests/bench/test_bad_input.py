@@ -36,9 +36,17 @@ Damage = Callable[[Path], None]
         ("task_arithmetic", {"alpha": "1"}, "task_arithmetic calls 'alpha' 'lambda'"),
         ("fim_ties", {"r": "0.2"}, "fim_ties calls 'r' 'keep'"),
         ("ties", {"keep": "0"}, "parameter keep='0' is not allowed: Input should be greater than 0"),
-        ("ties", {"keep": "1.01"}, "parameter keep='1.01' is not allowed: Input should be less than or equal to 1"),
+        (
+            "ties",
+            {"keep": "1.01"},
+            "parameter keep='1.01' is not allowed: Input should be less than or equal to 1",
+        ),
         ("ties", {"keep": "nan"}, "parameter keep='nan' is not allowed"),
-        ("ties", {"keep": "a fifth"}, "parameter keep='a fifth' is not allowed: Input should be a valid number"),
+        (
+            "ties",
+            {"keep": "a fifth"},
+            "parameter keep='a fifth' is not allowed: Input should be a valid number",
+        ),
         ("ties", {"lambda": "11"}, "parameter lambda='11' is not allowed"),
         ("ties", {"scope": "layer"}, "Input should be 'tensor', 'block' or 'model'"),
         ("ties", {"embeddings": "expert"}, "parameter embeddings='expert' is not allowed"),
@@ -58,7 +66,9 @@ def test_methods_and_parameters(method: str, settings: dict[str, str], says: str
 
 
 def test_text_from_a_command_line_is_read_as_the_parameter_means_it() -> None:
-    method = build_method("fim_ties", {"keep": "0.4", "sharpness": "0.3", "outside": "mean_alpha", "samples": "4"})
+    method = build_method(
+        "fim_ties", {"keep": "0.4", "sharpness": "0.3", "outside": "mean_alpha", "samples": "4"}
+    )
     found = method.model_dump()
     assert [found[k] for k in ("keep", "sharpness", "outside", "samples")] == [0.4, 0.3, "mean_alpha", 4]
     assert build_method("task_arithmetic", {"normalize": "true"}).model_dump()["normalize"] is True
@@ -73,8 +83,9 @@ def test_settings_that_are_not_pairs(pairs: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("dir", ("dir", 1.0)), ("dir:0.5", ("dir", 0.5)), ("dir:-2", ("dir", -2.0)), ("zoo:base", ("zoo:base", 1.0)),
-     ("zoo:base:0.3", ("zoo:base", 0.3)), ("org/name:2e-1", ("org/name", 0.2))],
+    [("dir", ("dir", 1.0)), ("dir:0.5", ("dir", 0.5)), ("dir:-2", ("dir", -2.0)),
+     ("zoo:base", ("zoo:base", 1.0)), ("zoo:base:0.3", ("zoo:base", 0.3)),
+     ("org/name:2e-1", ("org/name", 0.2))],
 )  # fmt: skip
 def test_experts_and_their_weights(text: str, expected: tuple[str, float]) -> None:
     assert parse_expert(text) == expected
@@ -90,7 +101,12 @@ def test_experts_and_their_weights(text: str, expected: tuple[str, float]) -> No
         ("task_arithmetic", {"normalize": True}, ["1", "-1"], "weights sum to 0 and cannot be normalised"),
         ("task_arithmetic", {"norms": "mean"}, ["0.1", "0.2", "-0.3"], "weights sum to 0"),
         ("task_arithmetic", {"embeddings": "expert:1"}, ["1"], "embeddings=expert:1: there are 1 experts"),
-        ("task_arithmetic", {"files_from": "expert:2"}, ["1", "1"], "files_from=expert:2: there are 2 experts"),
+        (
+            "task_arithmetic",
+            {"files_from": "expert:2"},
+            ["1", "1"],
+            "files_from=expert:2: there are 2 experts",
+        ),
         ("ties", {}, [], "ties takes 1 to any number of experts, not 0"),
     ],
 )
@@ -205,6 +221,10 @@ def _weights(change: Callable[[dict[str, Any]], Any]) -> Damage:
     return lambda folder: _header(folder / "model.safetensors", change)
 
 
+def _entry(**changes: Any) -> Damage:
+    return _weights(lambda header: header[UP].update(changes))
+
+
 def _bytes(change: Callable[[bytes], bytes]) -> Damage:
     def damage(folder: Path) -> None:
         file = folder / "model.safetensors"
@@ -213,8 +233,19 @@ def _bytes(change: Callable[[bytes], bytes]) -> Damage:
     return damage
 
 
+def _writes(name: str, text: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return damage
+
+
 def _index(text: str) -> Damage:
-    return lambda folder: (folder / "model.safetensors.index.json").write_text(text) and None
+    return _writes("model.safetensors.index.json", text)
+
+
+def _map(file: str) -> str:
+    return json.dumps({"weight_map": {"w": file}})
 
 
 def _pickled(folder: Path) -> None:
@@ -227,7 +258,7 @@ def _without(name: str) -> Damage:
 
 
 def _config(text: str) -> Damage:
-    return lambda folder: (folder / "config.json").write_text(text) and None
+    return _writes("config.json", text)
 
 
 BROKEN: dict[str, tuple[Damage, str]] = {
@@ -243,17 +274,17 @@ BROKEN: dict[str, tuple[Damage, str]] = {
     "bytes behind the end": (_bytes(lambda b: b + b"more"), "the last tensor ends at byte"),
     "header is not JSON": (_bytes(lambda b: b[:8] + b"!" + b[9:]), "damaged safetensors header"),
     "header is a list": (_weights(lambda h: [1]), "damaged safetensors header: list"),
-    "offset beyond the file": (_weights(lambda h: h[UP].update(data_offsets=[10**9, 10**9 + 384])), "is truncated"),
+    "offset beyond the file": (_entry(data_offsets=[9**9, 9**9 + 384]), "is truncated"),
     "offsets shifted": (_weights(_shift), "begins at byte"),
     "offsets of another tensor": (_weights(_overlap), "begins at byte"),
-    "negative offset": (_weights(lambda h: h[UP].update(data_offsets=[-384, 0])), "claims 384 bytes"),
-    "size does not fit the shape": (_weights(lambda h: h[UP].update(shape=[12, 9])), r"claims 384 bytes for F32 of shape"),
-    "negative shape": (_weights(lambda h: h[UP].update(shape=[-12, -8])), "claims 384 bytes"),
+    "negative offset": (_entry(data_offsets=[-384, 0]), "claims 384 bytes"),
+    "size does not fit the shape": (_entry(shape=[12, 9]), "claims 384 bytes for F32"),
+    "negative shape": (_entry(shape=[-12, -8]), "claims 384 bytes"),
     "entry without a dtype": (_weights(lambda h: h[UP].pop("dtype") and None), "is damaged"),
-    "unknown dtype": (_weights(lambda h: h[UP].update(dtype="F8_E4M3")), "has dtype F8_E4M3"),
-    "index outside its folder": (_index('{"weight_map": {"w": "../base/model.safetensors"}}'), "points outside its folder"),
-    "index with an absolute path": (_index('{"weight_map": {"w": "/etc/passwd"}}'), "points outside its folder"),
-    "index of a missing shard": (_index('{"weight_map": {"w": "a.safetensors"}}'), "shards that are not there"),
+    "unknown dtype": (_entry(dtype="F8_E4M3"), "has dtype F8_E4M3"),
+    "index outside its folder": (_index(_map("../base/model.safetensors")), "points outside its folder"),
+    "index with an absolute path": (_index(_map("/etc/passwd")), "points outside its folder"),
+    "index of a missing shard": (_index(_map("a.safetensors")), "shards that are not there"),
     "empty index": (_index('{"weight_map": {}}'), "none at all"),
     "index is not JSON": (_index("{"), "index.json is damaged"),
     "index without a map": (_index("{}"), "index.json is damaged"),
@@ -285,9 +316,18 @@ def test_a_path_without_a_checkpoint(spec: str, tmp_path: Path) -> None:
         build_recipe("ties", {}, spec, [str(expert)])
 
 
+def test_a_hub_id_that_cannot_be_had(tmp_path: Path) -> None:
+    _, expert = pair(tmp_path)
+    with pytest.raises(
+        BadInput, match="no folder 'no-such-org/no-such-model' here, and the Hub gave no model"
+    ):
+        build_recipe("ties", {}, "no-such-org/no-such-model", [str(expert)])
+
+
 def test_an_unknown_zoo_model(tmp_path: Path) -> None:
+    _, expert = pair(tmp_path)
     with pytest.raises(BadInput, match="unknown zoo model 'no-such'"):
-        build_recipe("ties", {}, "zoo:no-such", [str(tmp_path)])
+        build_recipe("ties", {}, "zoo:no-such", [str(expert)])
 
 
 def test_what_safetensors_writes_is_read_back(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_a_fingerprint_follows_the_bytes_and_not_the_card(tmp_path: Path) -> Non
     assert fingerprint(base, memory) == first
 
 
-@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"]
+)
 def test_a_fingerprint_follows_what_changes_a_text(name: str, tmp_path: Path) -> None:
     base, _ = pair(tmp_path)
     first = fingerprint(base, tmp_path / "memory.json")
@@ -135,7 +137,9 @@ def test_raising_n_adds_seeds_and_changes_none() -> None:
 
 def test_a_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
-    assert len({digest(v) for v in ({"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": [1]}, {"a": None}, {"b": 1})}) == 6
+    assert (
+        len({digest(v) for v in ({"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": [1]}, {"a": None}, {"b": 1})}) == 6
+    )
 
 
 def test_question_and_target_do_not_run_together() -> None:

@@ -1,4 +1,4 @@
-"""The executor on real checkpoints: what it writes, what it reuses, and what a killed or crowded run leaves."""
+"""The executor on real checkpoints: what it writes, what it reuses, what a killed or crowded run leaves."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ from tests.helpers.checkpoints import (
 from tests.helpers.models import gpt2, qwen2, save
 
 ROOT = Path(__file__).resolve().parents[2]
-HALF = {"lambda": 0.5}
+HALF: dict[str, Any] = {"lambda_": 0.5}
 
 
-def _merge(folder: Path, out: str = "out", *, method: str = "task_arithmetic", **settings: Any) -> MergeResult:
+def _merge(
+    folder: Path, out: str = "out", *, method: str = "task_arithmetic", **settings: Any
+) -> MergeResult:
     """Merge `base` and `expert` of a folder."""
     public = {key.rstrip("_"): value for key, value in settings.items()}
     recipe = build_recipe(method, public, str(folder / "base"), [str(folder / "expert")])
@@ -212,7 +214,8 @@ def test_buffers_are_the_bases_whatever_their_type(tmp_path: Path) -> None:
     for seed, name in enumerate(("base", "expert")):
         folder = save(gpt2(seed), tmp_path / name)
         tensors = {
-            **tensors_of(folder), "transformer.h.0.attn.bias": torch.ones(1, 1, 32, 32, dtype=torch.uint8).tril() + seed,
+            **tensors_of(folder),
+            "transformer.h.0.attn.bias": torch.ones(1, 1, 32, 32, dtype=torch.uint8).tril() + seed,
             "transformer.h.0.attn.masked_bias": torch.tensor(-1e4 + seed),
         }  # fmt: skip
         write_checkpoint(folder, tensors, **json.loads((folder / "config.json").read_text()))
@@ -240,6 +243,20 @@ def test_the_same_merge_is_reused_and_another_is_refused(tmp_path: Path) -> None
         _merge(tmp_path, **HALF)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_result_that_was_changed_afterwards_is_not_reused(name: str, tmp_path: Path) -> None:
+    pair(tmp_path)
+    file = _merge(tmp_path).path / name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(BadInput, match="out was changed after it was merged"):
+        _merge(tmp_path)
+    file.unlink()
+    with pytest.raises(BadInput, match="out was changed after it was merged"):
+        _merge(tmp_path)
+
+
 @pytest.mark.parametrize("foreign", ["file", "folder", "checkpoint", "damaged manifest"])
 def test_what_is_not_ours_is_never_replaced(foreign: str, tmp_path: Path) -> None:
     pair(tmp_path)
@@ -252,7 +269,9 @@ def test_what_is_not_ours_is_never_replaced(foreign: str, tmp_path: Path) -> Non
         out.mkdir()
         (out / (MANIFEST if foreign == "damaged manifest" else "thesis.txt")).write_text("[1]")
     before = out.read_text() if out.is_file() else sorted(p.name for p in out.iterdir())
-    with pytest.raises(BadInput, match="is damaged" if "damaged" in foreign else "is not a merge of this tool"):
+    with pytest.raises(
+        BadInput, match="is damaged" if "damaged" in foreign else "is not a merge of this tool"
+    ):
         _merge(tmp_path)
     assert before == (out.read_text() if out.is_file() else sorted(p.name for p in out.iterdir()))
 
@@ -280,7 +299,8 @@ def say(text):
     time.sleep(pause)
 
 recipe = build_recipe("ties", {"keep": 0.5}, str(folder / "base"), [str(folder / "expert")])
-print("reused" if merge(recipe, folder / "out", Place(folder / "runs"), say=say).reused else "merged", flush=True)
+result = merge(recipe, folder / "out", Place(folder / "runs"), say=say)
+print("reused" if result.reused else "merged", flush=True)
 """
 
 
@@ -289,7 +309,7 @@ def _child(folder: Path, pause: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("at", ["pass 2", "merging 0", "merging 5", "merging 26"])
+@pytest.mark.parametrize("at", ["pass 2", "merging 5", "merging 26"])
 def test_a_killed_merge_leaves_no_checkpoint_and_the_next_one_succeeds(at: str, tmp_path: Path) -> None:
     pair(tmp_path)
     child = _child(tmp_path, 0.05)
@@ -315,7 +335,7 @@ def test_a_killed_merge_leaves_no_checkpoint_and_the_next_one_succeeds(at: str, 
 def test_two_processes_with_the_same_merge_do_it_once(tmp_path: Path) -> None:
     pair(tmp_path)
     children = [_child(tmp_path, 0.01) for _ in range(2)]
-    said = [child.communicate(timeout=120)[0].splitlines()[-1] for child in children]
+    said = [child.communicate(timeout=300)[0].splitlines()[-1] for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert sorted(said) == ["merged", "reused"]
     _opened(tmp_path / "out")
@@ -336,7 +356,7 @@ def test_an_interrupted_merge_cleans_up(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def _full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`folder` on a file system of 256 kB; where none may be mounted, a kernel call that says the disk is full."""
+    """`folder` on a file system of 256 kB; where none may be mounted, the kernel's answer of a full disk."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     mounted = shutil.which("mount") is not None and subprocess.run(mount, capture_output=True).returncode == 0
@@ -409,4 +429,4 @@ def _opened(path: Path) -> PreTrainedModel:
     """The model as a user would open it; a missing or surplus weight fails."""
     model, report = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
-    return model  # type: ignore[no-any-return]
+    return model

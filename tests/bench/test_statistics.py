@@ -59,13 +59,17 @@ def test_the_fisher_is_not_the_square_of_a_batch_gradient() -> None:
     """Guards the oracle itself: both quantities exist and differ."""
     name = "model.layers.0.mlp.up_proj.weight"
     model = qwen2(0)
-    batch = torch.autograd.grad(model(input_ids=TOKENS, labels=TOKENS).loss, model.get_parameter(name))[0] ** 2
+    batch = (
+        torch.autograd.grad(model(input_ids=TOKENS, labels=TOKENS).loss, model.get_parameter(name))[0] ** 2
+    )
     assert not torch.allclose(fisher(qwen2(0), TOKENS, {name})[name], batch, rtol=0.1)
 
 
 def test_module_inputs_are_what_each_matrix_multiplies() -> None:
     model = gpt2(0)
-    found = module_inputs(model, TOKENS, {"transformer.h.1.mlp.c_fc.weight", "transformer.h.0.attn.c_proj.weight"})
+    found = module_inputs(
+        model, TOKENS, {"transformer.h.1.mlp.c_fc.weight", "transformer.h.0.attn.c_proj.weight"}
+    )
     with torch.no_grad():
         states = model(input_ids=TOKENS, output_hidden_states=True)
         block = model.transformer.h[1]
@@ -153,7 +157,12 @@ def test_float16_gradients_are_refused_unless_a_wider_dtype_is_asked_for(tmp_pat
 
 
 def _recipe(
-    folder: Path, *, model: PreTrainedModel | None = None, samples: int = 2, length: int = 6, **parameters: Any
+    folder: Path,
+    *,
+    model: PreTrainedModel | None = None,
+    samples: int = 2,
+    length: int = 6,
+    **parameters: Any,
 ) -> Recipe:
     """FIM-TIES of one small model with itself."""
     if model is not None or not (folder / "base").exists():

@@ -30,7 +30,7 @@ QWEN2: dict[str, Any] = {
 
 
 def shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a Qwen2 model of this config and its shape, in the order that transformers saves them."""
+    """Every tensor of a Qwen2 model of this config, and its shape."""
     hidden, inner, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     narrow = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
     found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab, hidden)}

@@ -1,7 +1,7 @@
 """Run a method through the real executor on real checkpoints of any tensors; statistics may be planted.
 
-A planted statistic lies where the executor keeps what it computed before, under the identity that it asks for,
-so that a test chooses Fisher and inputs freely and everything else is the program itself.
+A planted statistic lies where the executor keeps what it computed before, under the identity that it asks
+for, so that a test chooses Fisher and inputs freely and everything else is the program itself.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
     return {name: tensor.float().numpy() for name, tensor in sorted(tensors.items())}
 
 
-def assert_close(merged: Mapping[str, Tensor], expected: Mapping[str, NDArray[Any]], atol: float = 2e-6) -> None:
+def assert_close(
+    merged: Mapping[str, Tensor], expected: Mapping[str, NDArray[Any]], atol: float = 2e-6
+) -> None:
     """The same tensors, each entry within `atol`."""
     assert set(merged) == set(expected)
     for name, values in expected.items():

@@ -1,7 +1,7 @@
-"""The methods once more, in plain NumPy and written from their definitions: what tests compare the program with.
+"""The methods once more, in plain NumPy, written from their definitions: what the program is compared with.
 
-Models are dicts of float32 arrays by Hugging Face name, in file order. Whole-vector work is done on concatenated
-vectors with a sort; nothing here streams, and nothing is shared with `methods/`.
+Models are dicts of float32 arrays by Hugging Face name, in file order. Whole-vector work is done on
+concatenated vectors with a sort; nothing here streams, and nothing is shared with `methods/`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def task_arithmetic(
     scale = lam / sum(weights) if normalize else lam
     deltas = task_vectors(base, experts)
     return {
-        name: base[name] + scale * sum(w * d[name].astype(np.float64) for w, d in zip(weights, deltas, strict=True))
+        name: base[name]
+        + scale * sum(w * d[name].astype(np.float64) for w, d in zip(weights, deltas, strict=True))
         for name in base
     }
 
@@ -111,14 +112,20 @@ def kept(scores: Array, keep: float, rule: str, second: Array | None = None) -> 
 
 def elected_sum(trimmed: Sequence[Array], weights: Sequence[float]) -> Array:
     """sum_m w_m tau_m, added up in float32 in the order of the experts."""
-    total = np.zeros_like(trimmed[0], dtype=np.float32)
+    total: Array = np.zeros_like(trimmed[0], dtype=np.float32)
     for delta, weight in zip(trimmed, weights, strict=True):
         total = total + np.float32(weight) * delta
     return total
 
 
 def ties_vector(
-    deltas: Sequence[Array], weights: Sequence[float], *, keep: float, aggregate: str, rule: str, zero_sign: str
+    deltas: Sequence[Array],
+    weights: Sequence[float],
+    *,
+    keep: float,
+    aggregate: str,
+    rule: str,
+    zero_sign: str,
 ) -> Array:
     """TIES on one flat vector: trim, elect, merge."""
     trimmed = [d * kept(np.abs(d), keep, rule) for d in deltas]
@@ -139,8 +146,16 @@ def disjoint(values: Sequence[Array], weights: Sequence[float], sign: Array, agg
 
 
 def ties(
-    base: Model, experts: Sequence[Model], weights: Sequence[float], *, keep: float = 0.2, aggregate: str = "mean",
-    lam: float = 1.0, scope: str = "model", rule: str = "exact", zero_sign: str = "majority",
+    base: Model,
+    experts: Sequence[Model],
+    weights: Sequence[float],
+    *,
+    keep: float = 0.2,
+    aggregate: str = "mean",
+    lam: float = 1.0,
+    scope: str = "model",
+    rule: str = "exact",
+    zero_sign: str = "majority",
 ) -> dict[str, Array]:
     """TIES on a model; within a group all tensors are one flat vector."""
     deltas = task_vectors(base, experts)
@@ -154,7 +169,9 @@ def ties(
     return {name: merged[name] for name in base}
 
 
-def alphas_of(scores: Sequence[float], *, shift: str = "max", sharpness: float | str = "adaptive") -> list[float]:
+def alphas_of(
+    scores: Sequence[float], *, shift: str = "max", sharpness: float | str = "adaptive"
+) -> list[float]:
     """1 - sigmoid(theta_s (s - median - shift)) over the living layers; minus infinity marks a dead one."""
     alive = np.array([s for s in scores if s > -math.inf])
     if alive.size == 0:
@@ -218,7 +235,8 @@ def coefficients(base: Model, experts: Sequence[Model], fisher: Model, **options
     found = [
         alphas_of(
             [layer_score(f, s, o["signal"]) for f, s in zip(weight, row, strict=True)],
-            shift=o["shift"], sharpness=o["sharpness"],
+            shift=o["shift"],
+            sharpness=o["sharpness"],
         )
         for row in rows
     ]
@@ -227,7 +245,9 @@ def coefficients(base: Model, experts: Sequence[Model], fisher: Model, **options
     return Coefficients(dict(zip(layers, zip(*found, strict=True), strict=True)), o["granularity"])
 
 
-def fim_masks(base: Model, experts: Sequence[Model], fisher: Model, o: Mapping[str, Any]) -> list[dict[str, Array]]:
+def fim_masks(
+    base: Model, experts: Sequence[Model], fisher: Model, o: Mapping[str, Any]
+) -> list[dict[str, Array]]:
     """Which entries of every matrix survive, per expert: the largest F |tau|."""
     matrices = [name for name in base if is_matrix(name)]
     found = []
@@ -239,7 +259,9 @@ def fim_masks(base: Model, experts: Sequence[Model], fisher: Model, o: Mapping[s
             mask = kept(score, o["keep"], o["trim_rule"], size)
             if o["zero_weight"] == "drop":
                 mask &= score > 0
-            for name, part in zip(names, np.split(mask, np.cumsum([base[n].size for n in names])[:-1]), strict=True):
+            for name, part in zip(
+                names, np.split(mask, np.cumsum([base[n].size for n in names])[:-1]), strict=True
+            ):
                 masks[name] = part.reshape(base[name].shape)
         found.append(masks)
     return found
@@ -258,7 +280,9 @@ def fim_change(
     trimmed = [d[name] * m[name] for d, m in zip(deltas, masks, strict=True)]
     ones = [1.0] * len(trimmed)
     sign = np.sign(elected_sum(trimmed, ones))
-    return disjoint([a * gate * t.astype(np.float64) for a, t in zip(row, trimmed, strict=True)], ones, sign, "mean")
+    return disjoint(
+        [a * gate * t.astype(np.float64) for a, t in zip(row, trimmed, strict=True)], ones, sign, "mean"
+    )
 
 
 def output_norm(weight: Array, bias: Array | None, probes: Array, statistic: str) -> float:

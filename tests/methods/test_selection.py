@@ -20,7 +20,8 @@ FEW = st.sampled_from([float(np.float32(x)) for x in (0.0, -0.0, 1e-45, -1e-45, 
 VECTORS = st.integers(1, 40).flatmap(
     lambda n: st.lists(
         st_numpy.arrays(np.float32, n, elements=FLOATS) | st_numpy.arrays(np.float32, n, elements=FEW),
-        min_size=1, max_size=3,
+        min_size=1,
+        max_size=3,
     )
 )
 KEEPS = st.sampled_from([1e-6, 0.1, 0.2, 0.29, 1 / 3, 0.5, 0.7, 0.999]) | st.floats(0.001, 1)
@@ -47,9 +48,14 @@ def test_exact_keeps_exactly_that_many_whatever_is_equal(vectors: list[np.ndarra
 @settings(max_examples=60, deadline=None)
 def test_a_second_score_breaks_ties_and_then_the_index(pair: np.ndarray, keep: float) -> None:
     """Scores alternate 0, 1, 0, 1; their ties are settled by the second row."""
-    first = np.tile(np.float32([0, 1]), 12)
+    first = np.tile(np.array([0, 1], np.float32), 12)
     selection = Selection(
-        "trim", "model", keep, "exact", score=lambda piece, m: piece.base, tie=lambda piece, m: piece.experts[m]
+        "trim",
+        "model",
+        keep,
+        "exact",
+        score=lambda piece, m: piece.base,
+        tie=lambda piece, m: piece.experts[m],
     )
     for found, vector in zip(_masks(selection, list(pair), base=first), pair, strict=True):
         np.testing.assert_array_equal(found, oracle.kept(first, keep, "exact", np.abs(vector)))
@@ -101,9 +107,12 @@ def _pieces(runs: list[torch.Tensor], base: list[torch.Tensor]) -> list[Piece]:
     return pieces
 
 
-def _masks(selection: Selection, vectors: list[np.ndarray], base: np.ndarray | None = None) -> list[np.ndarray]:
+def _masks(
+    selection: Selection, vectors: list[np.ndarray], base: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The masks of whole vectors, found over runs of 1, 2, 4, ... elements."""
-    n, sizes = vectors[0].size, []
+    n = vectors[0].size
+    sizes: list[int] = []
     while sum(sizes) < n:
         sizes.append(min(1 << len(sizes), n - sum(sizes)))
     stacked = torch.from_numpy(np.stack(vectors))

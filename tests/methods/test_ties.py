@@ -39,7 +39,13 @@ Problem = tuple[list[list[float]], float, str, str, str]
 )
 def test_worked_examples(rule: str, aggregate: str, expected: list[float]) -> None:
     merged = run(
-        "ties", BASE, moved(BASE, *TAUS), keep=0.5, trim_rule=rule, aggregate=aggregate, lambda_=1.0,
+        "ties",
+        BASE,
+        moved(BASE, *TAUS),
+        keep=0.5,
+        trim_rule=rule,
+        aggregate=aggregate,
+        lambda_=1.0,
         zero_sign="zero",
     )
     assert torch.equal(merged[UP] - BASE[UP], torch.tensor([expected]))
@@ -65,7 +71,9 @@ def test_a_model_agrees_with_the_oracle(scope: str, rule: str, zero_sign: str) -
     given: dict[str, Any] = {"keep": 0.37, "scope": scope, "zero_sign": zero_sign}
     aggregate = "sum" if zero_sign == "zero" else "mean"
     weights = [1.0, 1.0, 2.0]
-    merged = run("ties", base, experts, weights=weights, lambda_=0.8, trim_rule=rule, aggregate=aggregate, **given)
+    merged = run(
+        "ties", base, experts, weights=weights, lambda_=0.8, trim_rule=rule, aggregate=aggregate, **given
+    )
     expected = oracle.ties(
         arrays(base), [arrays(e) for e in experts], weights, lam=0.8, rule=rule, aggregate=aggregate, **given
     )
@@ -103,7 +111,9 @@ def test_order_of_experts_and_sign_of_all_task_vectors(problem: Problem) -> None
     turned = run("ties", base, [matrix(row) for row in rows[::-1]], zero_sign=zero_sign, **options)[UP]
     torch.testing.assert_close(turned, merged, atol=1e-6, rtol=0)
     if zero_sign != "positive":
-        flipped = run("ties", base, [matrix([-x for x in row]) for row in rows], zero_sign=zero_sign, **options)
+        flipped = run(
+            "ties", base, [matrix([-x for x in row]) for row in rows], zero_sign=zero_sign, **options
+        )
         torch.testing.assert_close(flipped[UP], -merged, atol=1e-6, rtol=0)
 
 

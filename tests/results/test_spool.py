@@ -103,6 +103,12 @@ def test_a_run_id_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         Spool(tmp_path, "../run")
 
 
+def test_a_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot write the spool"):
+        Spool(tmp_path / "file" / "spool", "run")
+
+
 def test_a_closed_spool_takes_no_rows(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "run")
     spool.close()

@@ -356,6 +356,15 @@ def test_a_new_database_has_what_the_schema_says(store: Store) -> None:
         assert [(row["n"], row["t"]) for row in found] == [(field.name, field.type) for field in table.fields]
 
 
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with Spool(tmp_path / "spool", "run") as spool:
+        spool.append("runs", {"run_id": "a"})
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store(tmp_path / "file" / "leaderboard.duckdb").ingest(tmp_path / "spool")
+    assert spool.path.exists()
+
+
 def test_the_stamp_changes_with_the_database(store: Store) -> None:
     write(store, [("runs", {"run_id": "a"})], "a")
     before = store.stamp()

@@ -106,7 +106,7 @@ def test_draws_that_disagree_add_to_the_error() -> None:
 def test_a_large_vote_is_fast_and_repeatable() -> None:
     generator = np.random.default_rng(0)
     questions = [ballots("".join(generator.choice(list("aabcdefgh-"), 16))) for _ in range(60)]
-    start = time.perf_counter()
+    start = time.process_time()
     first = maj_at(16, questions)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert maj_at(16, questions) == first

@@ -165,7 +165,7 @@ def test_splits_are_the_published_ones() -> None:
         for split in EVALUATION_SPLITS:
             for problem in problems(level, split):
                 digest.update(f"{problem.id}\t{problem.question}\t{problem.answer}\n".encode("ascii"))
-    assert digest.hexdigest() == "e09a40c0709f347c7f4fcda9b7e072fa13fff5fc3b3594aba42208ef5a78aed8"
+    assert digest.hexdigest() == "0f0b10f1b2f3b8b023ce35a5e09d7d05808bdcbbc4e71d41e68e1e9e2797768c"
 
 
 def test_streams_differ_by_seed_and_repeat_by_seed() -> None:
