@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.errors import BadInput, CheckFailed
+from results.errors import StoreError
 
 if TYPE_CHECKING:
     from bench.suites import EvalOptions
@@ -308,7 +309,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
-    except BadInput as error:
+    except (BadInput, StoreError, PermissionError) as error:
         _say(f"error: {error}")
         sys.exit(2)
     except CheckFailed as error:

@@ -35,8 +35,10 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """Short name: the method and the parameters that are not at their default."""
-        return label(self.name, self.method)
+        """Short name: the method, the parameters that are not at their default, and unequal expert weights."""
+        weights = ",".join(f"{weight:g}" for weight in self.weights)
+        plain = all(weight == 1 for weight in self.weights)
+        return label(self.name, self.method) + ("" if plain else f" weights={weights}")
 
 
 def method_names() -> list[str]:

@@ -116,6 +116,18 @@ def test_shards_hold_the_same_tensors_and_the_index_finds_them(
     assert all(torch.equal(values, whole[name]) for name, values in tensors_of(again.path).items())
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_size_of_blocks_changes_no_byte(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair(tmp_path)
+    options: dict[str, Any] = {"lambda_": 0.37, "norms": "mean", "embeddings": "expert:0", "out_dtype": dtype}
+    whole = _merge(tmp_path, **options).path / "model.safetensors"
+    monkeypatch.setattr("bench.merge.BLOCK", 13)
+    pieces = _merge(tmp_path, "pieces", **options).path / "model.safetensors"
+    assert pieces.read_bytes() == whole.read_bytes()
+
+
 def test_a_shard_is_no_larger_than_asked_unless_one_tensor_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,7 +126,8 @@ CASES: list[dict[str, Any]] = [
         OFF, signal=("fim_x_delta", "fim", "delta"), shift=("max", "median"), sharpness=("adaptive", 0.2)
     ),
     *_every(SHARED, scope=("tensor", "block", "model"), trim_rule=("exact", "quantile")),
-    *_every({"zero_weight": "drop", "keep": 0.9, **OFF}, scope=("tensor", "block", "model")),
+    # Beyond the entries with F > 0: which of the others survive.
+    *_every({"keep": 0.95, **OFF}, zero_weight=("by_delta", "drop"), scope=("tensor", "block", "model")),
     *_every({"scope": "block"}, calibration=("module", "residual", "block"), norm_statistic=("l2", "rms")),
     {"norm_statistic": "frobenius"},
     *_every(OFF, outside=("mean_alpha", "expert", 0.25)),
