@@ -14,9 +14,23 @@ from bench.roles import Architecture, architecture, block_of, role_of
 from methods.common.contract import Method, Role, TensorInfo
 
 # What a shape does not show. Compared where both configs say it: older ones leave defaults out.
-HEADS = ("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "n_head", "activation_function")
-IGNORED = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "tie_word_embeddings", "architectures",
-           "use_cache")
+HEADS = (
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "n_head",
+    "activation_function",
+)
+IGNORED = (
+    "_name_or_path",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "tie_word_embeddings",
+    "architectures",
+    "use_cache",
+)
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 SHOWN = 8
 
@@ -81,13 +95,19 @@ def _tied(recipe: Recipe) -> tuple[bool, list[str]]:
     follow = recipe.method.tied_mismatch == "follow_base"
     tied = recipe.base.tied if follow else False
     who = ", ".join(f"{m.name} {'tied' if m.tied else 'untied'}" for m in (recipe.base, *recipe.experts))
-    return tied, [f"tied heads differ ({who}): tied_mismatch={recipe.method.tied_mismatch} saves an "
-                  f"{'embedding that is also the head' if tied else 'explicit head'}"]
+    return tied, [
+        f"tied heads differ ({who}): tied_mismatch={recipe.method.tied_mismatch} saves an "
+        f"{'embedding that is also the head' if tied else 'explicit head'}"
+    ]
 
 
 def _names(model: Checkpoint, arch: Architecture, *, tied: bool) -> dict[str, str]:
     """Tensor name in the result to tensor name in `model`. A tied model lends its embedding as its head."""
-    names = {name: name for name in model.tensors if not (role_of(name, arch) is Role.LM_HEAD and (tied or model.tied))}
+    names = {
+        name: name
+        for name in model.tensors
+        if not (role_of(name, arch) is Role.LM_HEAD and (tied or model.tied))
+    }
     if not tied and model.tied:
         embedding = [name for name in names if role_of(name, arch) is Role.EMBED]
         if embedding:
@@ -108,8 +128,10 @@ def _compare_configs(models: tuple[Checkpoint, ...]) -> list[str]:
                 )
         keys = sorted((base.config.keys() | expert.config.keys()) - set(IGNORED))
         different = [key for key in keys if base.config.get(key) != expert.config.get(key)]
-        notes += [f"config {key}: {base.config.get(key)!r} in the base, {expert.config.get(key)!r} in {expert.name}"
-                  for key in different]
+        notes += [
+            f"config {key}: {base.config.get(key)!r} in the base, {expert.config.get(key)!r} in {expert.name}"
+            for key in different
+        ]
     return notes
 
 
@@ -120,16 +142,23 @@ def _check(models: tuple[Checkpoint, ...], named: list[dict[str, str]], arch: Ar
         required = [name for name in names if role_of(name, arch) not in (Role.BUFFER, Role.TASK_HEAD)]
         problems += [f"{name} is missing from {model.name}" for name in required if name not in found]
         extra = [name for name in found if name not in names]
-        problems += [f"{name} is in {model.name} but not in the base" for name in extra
-                     if role_of(name, arch) not in (Role.BUFFER, Role.TASK_HEAD)]
+        problems += [
+            f"{name} is in {model.name} but not in the base"
+            for name in extra
+            if role_of(name, arch) not in (Role.BUFFER, Role.TASK_HEAD)
+        ]
         for name in required:
             if name in found and base.tensors[names[name]].shape != model.tensors[found[name]].shape:
-                problems.append(f"{name} is {list(base.tensors[names[name]].shape)} in the base and "
-                                f"{list(model.tensors[found[name]].shape)} in {model.name}")
+                problems.append(
+                    f"{name} is {list(base.tensors[names[name]].shape)} in the base and "
+                    f"{list(model.tensors[found[name]].shape)} in {model.name}"
+                )
     for model, found in zip(models, named, strict=True):
-        problems += [f"{name} has integer dtype {model.tensors[source].dtype} in {model.name}"
-                     for name, source in found.items()
-                     if model.tensors[source].dtype not in FLOAT_DTYPES and role_of(name, arch) is not Role.BUFFER]
+        problems += [
+            f"{name} has integer dtype {model.tensors[source].dtype} in {model.name}"
+            for name, source in found.items()
+            if model.tensors[source].dtype not in FLOAT_DTYPES and role_of(name, arch) is not Role.BUFFER
+        ]
     if problems:
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise BadInput("base and experts do not match:\n  " + "\n  ".join(problems[:SHOWN]) + more)

@@ -18,9 +18,12 @@ def model_card(manifest: Mapping[str, Any], card: Card) -> str:
     reconstructed = f"\nReconstructed: {card.reconstructed}.\n" if card.reconstructed else ""
     rows = "\n".join(f"| `{key}` | `{value}` |" for key, value in manifest["parameters"].items())
     experts = "\n".join(
-        f"- expert `{e['name']}` (weight {e['weight']:g}, fingerprint `{e['fingerprint']}`)" for e in manifest["experts"]
+        f"- expert `{e['name']}` (weight {e['weight']:g}, fingerprint `{e['fingerprint']}`)"
+        for e in manifest["experts"]
     )
-    return "\n".join(front) + f"""
+    return (
+        "\n".join(front)
+        + f"""
 ---
 # {card.title} of {manifest["base"]["name"]}
 
@@ -38,6 +41,7 @@ A merge without training: {card.summary}. Source: {card.source}.
 Merge id `{manifest["merge_id"]}`; {manifest["seconds"]:.1f} s, statistics {manifest["statistics_seconds"]:.1f} s,
 peak memory {manifest["peak_bytes"] / 1e9:.2f} GB.
 """
+    )
 
 
 def command(manifest: Mapping[str, Any]) -> str:

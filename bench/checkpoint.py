@@ -16,7 +16,18 @@ from bench.errors import BadInput
 if TYPE_CHECKING:
     from torch import Tensor
 
-DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+DTYPE_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
 FLOAT_DTYPES = {"F64", "F32", "F16", "BF16"}
 MAX_HEADER = 100_000_000
 ZOO = Path(__file__).parent / "zoo" / "models"
@@ -83,7 +94,9 @@ def read_stored(stored: Stored, start: int = 0, stop: int | None = None) -> Tens
         file.seek(stored.begin + start * size)
         data = bytearray((stop - start) * size)
         if file.readinto(data) != len(data):
-            raise BadInput(f"{stored.file} ended while tensor {stored.name!r} was read: the file is truncated")
+            raise BadInput(
+                f"{stored.file} ended while tensor {stored.name!r} was read: the file is truncated"
+            )
     if not data:
         return torch.empty(0, dtype=torch_dtype(stored.dtype))
     return torch.frombuffer(data, dtype=torch_dtype(stored.dtype))
@@ -94,8 +107,15 @@ def torch_dtype(name: str) -> Any:
     import torch
 
     names = {
-        "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-        "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "I64": torch.int64,
+        "I32": torch.int32,
+        "I16": torch.int16,
+        "I8": torch.int8,
+        "U8": torch.uint8,
         "BOOL": torch.bool,
     }
     return names[name]
@@ -109,7 +129,9 @@ def locate(spec: str) -> Path:
     if path.is_dir():
         return path.resolve()
     if spec.startswith((".", "/", "~")) or spec.count("/") != 1:
-        raise BadInput(f"no checkpoint at {spec!r}: the folder does not exist. Give a folder, a Hub id or zoo:NAME.")
+        raise BadInput(
+            f"no checkpoint at {spec!r}: the folder does not exist. Give a folder, a Hub id or zoo:NAME."
+        )
     return _download(spec)
 
 
@@ -164,7 +186,9 @@ def _weight_files(path: Path) -> list[Path]:
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:
-            names = sorted(set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())))
+            names = sorted(
+                set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{index} is damaged ({type(error).__name__}: {error})") from error
         outside = [name for name in names if Path(name).name != name]
@@ -192,7 +216,9 @@ def read_header(file: Path) -> list[Stored]:
         head = handle.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise BadInput(f"{file} is not a safetensors file, or is truncated: header of {length} in {size} bytes")
+            raise BadInput(
+                f"{file} is not a safetensors file, or is truncated: header of {length} in {size} bytes"
+            )
         try:
             header = json.loads(handle.read(length))
         except ValueError as error:
@@ -200,7 +226,9 @@ def read_header(file: Path) -> list[Stored]:
     if not isinstance(header, dict):
         raise BadInput(f"{file} has a damaged safetensors header: {type(header).__name__}, not an object")
     start = 8 + length
-    tensors = [_stored(name, entry, file, start, size) for name, entry in header.items() if name != "__metadata__"]
+    tensors = [
+        _stored(name, entry, file, start, size) for name, entry in header.items() if name != "__metadata__"
+    ]
     tensors.sort(key=lambda t: (t.begin, t.end))
     _check_cover(file, tensors, start, size)
     return tensors
@@ -210,7 +238,9 @@ def _check_cover(file: Path, tensors: list[Stored], start: int, size: int) -> No
     """The format allows no gap, no overlap and nothing behind the last tensor."""
     for stored in tensors:
         if stored.begin != start:
-            raise BadInput(f"{file}: tensor {stored.name!r} begins at byte {stored.begin}, the one before ends at {start}")
+            raise BadInput(
+                f"{file}: tensor {stored.name!r} begins at byte {stored.begin}, the one before ends at {start}"
+            )
         start = stored.end
     if start != size:
         raise BadInput(f"{file}: the last tensor ends at byte {start}, the file has {size}")
@@ -223,9 +253,13 @@ def _stored(name: str, entry: dict[str, Any], file: Path, start: int, size: int)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{file}: header entry of {name!r} is damaged: {entry!r}") from error
     if dtype not in DTYPE_BYTES:
-        raise BadInput(f"{file}: tensor {name!r} has dtype {dtype}, which cannot be merged ({', '.join(DTYPE_BYTES)} can)")
+        raise BadInput(
+            f"{file}: tensor {name!r} has dtype {dtype}, which cannot be merged ({', '.join(DTYPE_BYTES)} can)"
+        )
     if min(shape, default=0) < 0 or end - begin != prod(shape) * DTYPE_BYTES[dtype] or begin < start:
-        raise BadInput(f"{file}: tensor {name!r} claims {end - begin} bytes for {dtype} of shape {list(shape)}")
+        raise BadInput(
+            f"{file}: tensor {name!r} claims {end - begin} bytes for {dtype} of shape {list(shape)}"
+        )
     if end > size:
         raise BadInput(f"{file} is truncated: tensor {name!r} ends at byte {end}, the file has {size}")
     return Stored(name, dtype, shape, file, begin, end)

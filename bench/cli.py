@@ -28,25 +28,43 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Runs = Annotated[Path, typer.Option("--runs", envvar="MERGEBOARD_RUNS", help="Folder for merges, statistics, results.")]
-Db = Annotated[Path | None, typer.Option("--db", envvar="MERGEBOARD_DB", help="Database [RUNS/leaderboard.duckdb].")]
+Runs = Annotated[
+    Path, typer.Option("--runs", envvar="MERGEBOARD_RUNS", help="Folder for merges, statistics, results.")
+]
+Db = Annotated[
+    Path | None, typer.Option("--db", envvar="MERGEBOARD_DB", help="Database [RUNS/leaderboard.duckdb].")
+]
 Base = Annotated[str | None, typer.Option("--base", help="Base model: folder, Hub id or zoo:NAME.")]
-Experts = Annotated[list[str] | None, typer.Option("--expert", help="Expert, optionally :weight. Repeatable.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Method parameter, name=value. Repeatable.")]
+Experts = Annotated[
+    list[str] | None, typer.Option("--expert", help="Expert, optionally :weight. Repeatable.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Method parameter, name=value. Repeatable.")
+]
 Models = Annotated[str | None, typer.Option("--models", help="Model set of configs/models.")]
 Suite = Annotated[str, typer.Option("--suite", help="Suite, or one benchmark.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N samples of each benchmark.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first N samples of each benchmark.")
+]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 EngineName = Annotated[str, typer.Option("--engine", help="Engine that answers.")]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="Compute dtype [float32 on CPU, stored dtype on GPU].")]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="Compute dtype [float32 on CPU, stored dtype on GPU].")
+]
 Batch = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most sequences decoded together.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Compute threads.")]
-Budget = Annotated[int | None, typer.Option("--max-new-tokens", min=1, help="Overrides the benchmarks' budget.")]
+Budget = Annotated[
+    int | None, typer.Option("--max-new-tokens", min=1, help="Overrides the benchmarks' budget.")
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", envvar="MERGEBOARD_DATA", help="Local folder of benchmark data (BENCHMARK/SPLIT.jsonl)."),
+    typer.Option(
+        "--data-dir", envvar="MERGEBOARD_DATA", help="Local folder of benchmark data (BENCHMARK/SPLIT.jsonl)."
+    ),
 ]
-PromptMode = Annotated[str | None, typer.Option("--prompt-mode", help="Prompt format [the benchmark's first].")]
+PromptMode = Annotated[
+    str | None, typer.Option("--prompt-mode", help="Prompt format [the benchmark's first].")
+]
 
 
 def _database(runs: Path, db: Path | None) -> Path:
@@ -54,14 +72,30 @@ def _database(runs: Path, db: Path | None) -> Path:
 
 
 def _options(
-    suite: str, split: str, limit: int | None, engine: str, dtype: str | None, batch_size: int | None,
-    threads: int | None, max_new_tokens: int | None, data_dir: Path | None, prompt_mode: str | None,
+    suite: str,
+    split: str,
+    limit: int | None,
+    engine: str,
+    dtype: str | None,
+    batch_size: int | None,
+    threads: int | None,
+    max_new_tokens: int | None,
+    data_dir: Path | None,
+    prompt_mode: str | None,
 ) -> EvalOptions:
     from bench.suites import EvalOptions
 
     return EvalOptions(
-        suite=suite, split=split, limit=limit, engine=engine, dtype=dtype, batch_size=batch_size, threads=threads,
-        max_new_tokens=max_new_tokens, data_dir=data_dir, prompt_mode=prompt_mode,
+        suite=suite,
+        split=split,
+        limit=limit,
+        engine=engine,
+        dtype=dtype,
+        batch_size=batch_size,
+        threads=threads,
+        max_new_tokens=max_new_tokens,
+        data_dir=data_dir,
+        prompt_mode=prompt_mode,
     )
 
 
@@ -93,8 +127,15 @@ def run(
         suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode
     )
     report = road(
-        method.split(","), options, models=models, base=base, experts=expert or [], settings=set_ or [],
-        runs=runs, db=_database(runs, db), say=_say,
+        method.split(","),
+        options,
+        models=models,
+        base=base,
+        experts=expert or [],
+        settings=set_ or [],
+        runs=runs,
+        db=_database(runs, db),
+        say=_say,
     )
     _print_board(report.board, json=json, extra={"report": report.summary})
 
@@ -107,7 +148,8 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="Folder of the merged checkpoint.")],
     set_: Settings = None,
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="JSON lines, one file per expert, for methods that need data.")
+        list[Path] | None,
+        typer.Option("--data", help="JSON lines, one file per expert, for methods that need data."),
     ] = None,
     runs: Runs = Path("runs"),
     json: Json = False,
@@ -137,9 +179,13 @@ def merge(
 
 @app.command(name="eval")
 def evaluate_command(
-    model: Annotated[list[str] | None, typer.Option("--model", help="Model: folder, Hub id, zoo:NAME. Repeatable.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Model: folder, Hub id, zoo:NAME. Repeatable.")
+    ] = None,
     suite: Suite = "mini_l2s",
-    rescore: Annotated[bool, typer.Option("--rescore", help="Grade stored responses again; generate nothing.")] = False,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Grade stored responses again; generate nothing.")
+    ] = False,
     models: Models = None,
     split: Split = "test",
     limit: Limit = None,
@@ -170,7 +216,9 @@ def evaluate_command(
 def table(
     suite: Annotated[str, typer.Argument(help="Suite, or one benchmark.")] = "mini_l2s",
     models: Models = None,
-    method: Annotated[str | None, typer.Option("--method", help="Only these methods, comma-separated.")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="Only these methods, comma-separated.")
+    ] = None,
     split: Split = "test",
     runs: Runs = Path("runs"),
     db: Db = None,
@@ -186,7 +234,8 @@ def table(
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show one method's parameters.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(help="Show one method's parameters.")] = None,
+    json: Json = False,
 ) -> None:
     """List merge methods, or one method's parameters with default, source and meaning."""
     from bench.listings import method_details, method_listing, method_table, parameter_table
@@ -218,7 +267,9 @@ def models(json: Json = False) -> None:
 
 @app.command()
 def plan(
-    method: Annotated[str, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")] = "fim_ties",
+    method: Annotated[
+        str, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")
+    ] = "fim_ties",
     models: Models = None,
     base: Base = None,
     expert: Experts = None,
@@ -244,7 +295,12 @@ def doctor(runs: Runs = Path("runs"), db: Db = None, json: Json = False) -> None
 
     checks = report(runs=runs, db=_database(runs, db))
     rows = [
-        {"check": c.name, "state": "ok" if c.ok else ("FAILED" if c.required else "no"), "found": c.value, "advice": c.advice}
+        {
+            "check": c.name,
+            "state": "ok" if c.ok else ("FAILED" if c.required else "no"),
+            "found": c.value,
+            "advice": c.advice,
+        }
         for c in checks
     ]
     _report("doctor", rows, json=json)
@@ -260,7 +316,9 @@ def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
         _print_json({"board": board, **extra})
         return
     if not board.rows:
-        _say(f"No rows for {board.suite} ({board.split} split) yet: `bench run --suite {board.suite}` makes some.")
+        _say(
+            f"No rows for {board.suite} ({board.split} split) yet: `bench run --suite {board.suite}` makes some."
+        )
     for one in board_tables(board):
         _print(one)
     for note in board.notes:

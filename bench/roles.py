@@ -21,7 +21,6 @@ class Architecture:
     patterns: tuple[tuple[str, Role], ...]
     block: str
     input_axis: int
-    embedding: str
     head: str
 
 
@@ -40,7 +39,6 @@ DECODER = Architecture(
     ),
     block=r"model\.layers\.(\d+)\.",
     input_axis=1,
-    embedding="model.embed_tokens.weight",
     head="lm_head.weight",
 )
 
@@ -57,12 +55,15 @@ GPT2 = Architecture(
     ),
     block=r"(?:transformer\.)?h\.(\d+)\.",
     input_axis=0,
-    embedding="transformer.wte.weight",
     head="lm_head.weight",
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "qwen2": DECODER, "qwen3": DECODER, "llama": DECODER, "mistral": DECODER, "gpt2": GPT2,
+    "qwen2": DECODER,
+    "qwen3": DECODER,
+    "llama": DECODER,
+    "mistral": DECODER,
+    "gpt2": GPT2,
 }
 
 

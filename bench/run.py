@@ -89,8 +89,10 @@ def chosen_models(models: str | None, base: str | None, experts: list[str], *, s
         return _ad_hoc(base, experts)
     name = models or suite_defaults(suite).models
     if name is None:
-        raise BadInput(f"suite {suite} has no model set of its own: give --models ({', '.join(model_set_names())}) "
-                       "or --base and --expert")
+        raise BadInput(
+            f"suite {suite} has no model set of its own: give --models ({', '.join(model_set_names())}) "
+            "or --base and --expert"
+        )
     return model_set(name)
 
 
@@ -104,8 +106,16 @@ def _ad_hoc(base: str, experts: list[str]) -> ModelSet:
 
 
 def run(
-    methods: Sequence[str], options: EvalOptions, *, models: str | None, base: str | None, experts: list[str],
-    settings: list[str], runs: Path, db: Path, say: Say,
+    methods: Sequence[str],
+    options: EvalOptions,
+    *,
+    models: str | None,
+    base: str | None,
+    experts: list[str],
+    settings: list[str],
+    runs: Path,
+    db: Path,
+    say: Say,
 ) -> RunReport:
     """Merge with every method, evaluate base, experts and merges, record, and build the board."""
     from bench.alignment import align
@@ -232,7 +242,14 @@ def _merge(road: Road, recipe: Recipe) -> MergeResult:
 
 
 def evaluate_models(
-    specs: list[str], options: EvalOptions, *, models: str | None, rescore: bool, runs: Path, db: Path, say: Say
+    specs: list[str],
+    options: EvalOptions,
+    *,
+    models: str | None,
+    rescore: bool,
+    runs: Path,
+    db: Path,
+    say: Say,
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
     from bench.lineage import stored_targets
@@ -320,6 +337,10 @@ def board_of(
         if method not in method_names():
             raise unknown("method", method, method_names())
     return leaderboard(
-        Store(db), found.name, model_set=model_set, split=split, methods=methods,
+        Store(db),
+        found.name,
+        model_set=model_set,
+        split=split,
+        methods=methods,
         benchmarks=[benchmark.name for benchmark in found.benchmarks],
     )

@@ -80,8 +80,13 @@ def _table(title: str, caption: str, columns: list[str]) -> Table:
     from rich.table import Table
 
     table = Table(
-        title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False,
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     table.add_column("model", overflow="fold", min_width=14)
     for column in columns:
@@ -95,7 +100,13 @@ def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
         "Accuracy in % ± standard error; below it the mean response length in tokens. Means are unweighted over "
         "benchmarks; length against the expert is the mean of per-benchmark ratios. p: exact McNemar test against "
         "the base on the same questions, benchmarks pooled. Merge: seconds with statistics, peak memory.",
-        [*(_heading(benchmark, rows) for benchmark in board.benchmarks), "mean", "length\nvs exp.", "p vs\nbase", "merge"],
+        [
+            *(_heading(benchmark, rows) for benchmark in board.benchmarks),
+            "mean",
+            "length\nvs exp.",
+            "p vs\nbase",
+            "merge",
+        ],
     )
     varies = {benchmark for benchmark in board.benchmarks if len(_coverages(benchmark, rows)) > 1}
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -124,7 +135,9 @@ def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
     rank = f"{row.rank}. " if row.rank else ""
     state = "" if row.complete else f"\nincomplete: no {', '.join(row.missing)}"
     reduction = MISSING if row.length_reduction is None else f"{100 * row.length_reduction:+.1f}%"
-    cost = MISSING if row.merge_seconds is None else f"{row.merge_seconds:.1f} s\n{bytes_text(row.peak_bytes)}"
+    cost = (
+        MISSING if row.merge_seconds is None else f"{row.merge_seconds:.1f} s\n{bytes_text(row.peak_bytes)}"
+    )
     return [
         _literal(f"{rank}{name}{state}"),
         *(_cell(row.cells.get(benchmark), coverage=benchmark in varies) for benchmark in board.benchmarks),
@@ -156,7 +169,9 @@ def _troubles(cell: Cell | None) -> str:
 
 
 def _troubles_table(board: Board, rows: list[Row]) -> Table:
-    table = _table("no answer found / cut off at the budget", "Shares in % of the answers above.", list(board.benchmarks))
+    table = _table(
+        "no answer found / cut off at the budget", "Shares in % of the answers above.", list(board.benchmarks)
+    )
     for row in rows:
         table.add_row(_literal(row.name), *(_troubles(row.cells.get(b)) for b in board.benchmarks))
     return table
@@ -180,7 +195,9 @@ def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -41,14 +41,25 @@ def statistic_id(need: Need, fingerprint: str) -> str:
 
     return digest(
         {
-            "code": code_digest([Path(__file__)]), "kind": need.kind, "options": dict(need.options),
-            "roles": list(need.roles), "model": fingerprint, "torch": version("torch"),
+            "code": code_digest([Path(__file__)]),
+            "kind": need.kind,
+            "options": dict(need.options),
+            "roles": list(need.roles),
+            "model": fingerprint,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
         }
     )
 
 
 def provide(
-    need: Need, model: Checkpoint, fingerprint: str, targets: tuple[Target, ...], *, source: int, folder: Path,
+    need: Need,
+    model: Checkpoint,
+    fingerprint: str,
+    targets: tuple[Target, ...],
+    *,
+    source: int,
+    folder: Path,
     say: Callable[[str], None],
 ) -> Statistic:
     """The statistic of `model`, from disk if it was computed before. `source` is its place in the targets'
@@ -62,19 +73,41 @@ def provide(
         if (final / RECORD).is_file():
             record = json.loads((final / RECORD).read_text(encoding="utf-8"))
             return Statistic(identity, _tensors(final), float(record["seconds"]), True)
-        wanted = {t.sources[source]: t for t in targets if t.info.block is not None and t.info.role in need.roles}
+        wanted = {
+            t.sources[source]: t for t in targets if t.info.block is not None and t.info.role in need.roles
+        }
         if not wanted:
-            raise BadInput(f"{model.name} has no {', '.join(need.roles)} tensors inside blocks to take {need.kind} of")
-        check_disk(folder, 4 * sum(t.info.n for t in wanted.values()), f"the statistic {need.kind}")
+            raise BadInput(
+                f"{model.name} has no {', '.join(need.roles)} tensors inside blocks to take {need.kind} of"
+            )
+        check_disk(folder, size_of(need, list(wanted.values())), f"the statistic {need.kind}")
         say(f"computing {need.kind} of {model.name} ({_describe(need)})")
         import transformers  # noqa: F401  # importing it is no part of what the statistic costs
 
         started = time.perf_counter()
         values = _compute(need, model, set(wanted))
         seconds = time.perf_counter() - started
-        _save(final, values, {"id": identity, "kind": need.kind, "options": dict(need.options),
-                              "model": model.name, "fingerprint": fingerprint, "seconds": seconds})
+        _save(
+            final,
+            values,
+            {
+                "id": identity,
+                "kind": need.kind,
+                "options": dict(need.options),
+                "model": model.name,
+                "fingerprint": fingerprint,
+                "seconds": seconds,
+            },
+        )
     return Statistic(identity, _tensors(final), seconds, False)
+
+
+def size_of(need: Need, wanted: list[Target]) -> int:
+    """Bytes of a statistic: float32, one number per weight, or one input row per random token."""
+    if need.kind == "fisher_random_tokens":
+        return 4 * sum(target.info.n for target in wanted)
+    rows = int(need.options["samples"]) * int(need.options["length"])
+    return 4 * rows * sum(target.info.shape[target.info.input_axis] for target in wanted)
 
 
 def _describe(need: Need) -> str:
@@ -86,12 +119,17 @@ def _tensors(folder: Path) -> dict[str, Stored]:
 
 
 def _save(final: Path, values: dict[str, Tensor], record: dict[str, Any]) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     draft = final.with_name(f".{final.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    save_file(values, draft / DATA)
+    try:
+        save_file(values, draft / DATA)
+    except (SafetensorError, OSError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise BadInput(f"the statistic could not be written to {draft.parent}: {error}") from error
     (draft / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
     draft.rename(final)
 
@@ -101,9 +139,20 @@ def _compute(need: Need, model: Checkpoint, wanted: set[str]) -> dict[str, Tenso
     loaded = _load(model, str(need.options["dtype"]))
     if need.kind == "fisher_random_tokens":
         if str(loaded.dtype) == "torch.float16":
-            raise BadInput(f"{model.name} is float16, whose gradients underflow: take fisher_dtype=float32 or bfloat16")
+            raise BadInput(
+                f"{model.name} is float16, whose gradients underflow: take fisher_dtype=float32 or bfloat16"
+            )
         return fisher(loaded, tokens, wanted)
     return module_inputs(loaded, tokens, wanted)
+
+
+def stored_name(name: str, model: PreTrainedModel, wanted: set[str]) -> str | None:
+    """Name in the checkpoint of a loaded parameter, None when it is not wanted.
+
+    A checkpoint of a bare backbone (GPT-2's on the Hub) lacks the prefix that the loaded model has.
+    """
+    bare = name.removeprefix(f"{model.base_model_prefix}.")
+    return name if name in wanted else (bare if bare in wanted else None)
 
 
 def _load(model: Checkpoint, dtype: str) -> PreTrainedModel:
@@ -111,7 +160,9 @@ def _load(model: Checkpoint, dtype: str) -> PreTrainedModel:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype="auto" if dtype == "checkpoint" else dtype)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        model.path, dtype="auto" if dtype == "checkpoint" else dtype
+    )
     loaded.eval()
     return loaded
 
@@ -144,11 +195,14 @@ def fisher(model: PreTrainedModel, tokens: Tensor, wanted: set[str]) -> dict[str
 
     totals: dict[str, Tensor] = {}
     hooks = []
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in wanted)
-        if name in wanted:
+    for loaded_name, parameter in model.named_parameters():
+        name = stored_name(loaded_name, model, wanted)
+        parameter.requires_grad_(name is not None)
+        if name is not None:
             totals[name] = torch.zeros(parameter.shape, dtype=torch.float32)
-            hooks.append(parameter.register_post_accumulate_grad_hook(_square_into(totals[name], len(tokens))))
+            hooks.append(
+                parameter.register_post_accumulate_grad_hook(_square_into(totals[name], len(tokens)))
+            )
     _check_found(wanted, set(totals))
     for sequence in tokens:
         next_token_loss(model, sequence.unsqueeze(0)).backward()
@@ -181,9 +235,9 @@ def module_inputs(model: PreTrainedModel, tokens: Tensor, wanted: set[str]) -> d
 
     rows: dict[str, list[Tensor]] = {}
     hooks = [
-        module.register_forward_pre_hook(_collect(rows.setdefault(f"{name}.weight", [])))
-        for name, module in model.named_modules()
-        if f"{name}.weight" in wanted
+        module.register_forward_pre_hook(_collect(rows.setdefault(name, [])))
+        for loaded_name, module in model.named_modules()
+        if (name := stored_name(f"{loaded_name}.weight", model, wanted)) is not None
     ]
     _check_found(wanted, set(rows))
     with torch.no_grad():
@@ -203,5 +257,7 @@ def _collect(rows: list[Tensor]) -> Callable[[Any, tuple[Any, ...]], None]:
 
 def _check_found(wanted: set[str], found: set[str]) -> None:
     if missing := sorted(wanted - found):
-        raise BadInput(f"the loaded model has no parameter {missing[0]!r} ({len(missing)} missing): "
-                       f"its names differ from the checkpoint's")
+        raise BadInput(
+            f"the loaded model has no parameter {missing[0]!r} ({len(missing)} missing): "
+            f"its names differ from the checkpoint's"
+        )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 4_000_000_000
 MANIFEST = "mergeboard.json"
+UNNAMED_CONFIG = "config.json.draft"  # without a config.json, no tool takes a draft for a checkpoint
 
 
 def draft_folder(out: Path) -> Path:
@@ -38,12 +39,16 @@ class CheckpointWriter:
         self._files: list[BinaryIO] = []
         weight_map = {}
         for i, shard in enumerate(shards, 1):
-            name = "model.safetensors" if len(shards) == 1 else f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+            name = (
+                "model.safetensors" if len(shards) == 1 else f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+            )
             self._open(folder / name, shard)
             weight_map.update({target.info.name: name for target in shard})
         if len(shards) > 1:
             index = {"metadata": {"total_size": sum(t.nbytes for t in targets)}, "weight_map": weight_map}
-            (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+            (folder / "model.safetensors.index.json").write_text(
+                json.dumps(index, indent=2), encoding="utf-8"
+            )
 
     def _open(self, path: Path, shard: list[Target]) -> None:
         header, offset = {"__metadata__": {"format": "pt"}}, 0
@@ -99,9 +104,18 @@ def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
 
 def copy_companions(source: Path, folder: Path, *, tied: bool, dtype: str | None) -> None:
     """Config, generation config and tokenizer files of `source`; only the head's tying and the dtype may change."""
-    names = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-             "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja",
-             "chat_template.json")
+    names = (
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "merges.txt",
+        "tokenizer.model",
+        "chat_template.jinja",
+        "chat_template.json",
+    )
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
@@ -110,17 +124,18 @@ def copy_companions(source: Path, folder: Path, *, tied: bool, dtype: str | None
         config["tie_word_embeddings"] = tied
     if dtype is not None:
         config.update({key: dtype for key in ("dtype", "torch_dtype") if key in config} or {"dtype": dtype})
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / UNNAMED_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def publish(folder: Path, out: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest last and give the finished folder its name."""
+    """Write the manifest last, then give the config and the finished folder their names."""
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
+    (folder / UNNAMED_CONFIG).rename(folder / "config.json")
     folder.rename(out)
 
 
@@ -142,5 +157,7 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
         probe = probe.parent
     free = shutil.disk_usage(probe).free
     if needed * 1.02 + 16e6 > free:
-        raise BadInput(f"{what} needs {needed / 1e9:.2f} GB at {folder}, where {free / 1e9:.2f} GB are free. "
-                       f"Free some space or choose another place with --out or --runs.")
+        raise BadInput(
+            f"{what} needs {needed / 1e9:.2f} GB at {folder}, where {free / 1e9:.2f} GB are free. "
+            f"Free some space or choose another place with --out or --runs."
+        )

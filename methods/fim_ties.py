@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from methods.common.calibration import NormStatistic, normal_probes, output_norm
 from methods.common.contract import Card, Merged, Need, Pass, Piece, Role, Scope, Seen, Unit, parameter
 from methods.common.election import agreeing, elect
-from methods.common.fim import FimMethod, is_layer_matrix
+from methods.common.fim import Coefficients, FimMethod, is_layer_matrix
 from methods.common.selection import Selection
 
 RESIDUAL_WRITERS = ("o_proj", "down_proj")
@@ -33,41 +34,78 @@ class FimTies(FimMethod):
     )
     unit: ClassVar[Literal["element", "tensor", "module"]] = "module"
 
-    keep: float = parameter(0.2, "fraction of each matrix kept (r)", "FIM paper: 0.2 at 1.5B, 0.4 at 7B", gt=0, le=1)
-    gate: float = parameter(0.7, "extra factor on alpha for gate projections", "FIM paper", ge=0, le=1)
-    gate_module: str = parameter("gate_proj", "last name part of a gate projection (`w1` in some schemes)", "our choice")
-    scope: Scope = parameter("tensor", "where the largest F |tau| are counted", "our choice")
-    trim_rule: Literal["exact", "quantile"] = parameter("exact", "exact count, or >= the quantile", "our choice")
-    zero_weight: Literal["by_delta", "drop"] = parameter(
-        "by_delta", "entries with F |tau| = 0: ranked by |tau| so that exactly k survive, or never kept", "our choice",
+    keep: float = parameter(
+        0.2, "fraction of each matrix kept (r)", "FIM paper: 0.2 at 1.5B, 0.4 at 7B", gt=0, le=1
     )
-    calibration: Literal["module", "residual", "block", "off"] = parameter(
-        "module", "where output norms are calibrated: every merged matrix, o_proj and down_proj, whole blocks, nowhere",
+    gate: float = parameter(0.7, "extra factor on alpha for gate projections", "FIM paper", ge=0, le=1)
+    gate_module: str = parameter(
+        "gate_proj", "last name part of a gate projection (`w1` in some schemes)", "our choice"
+    )
+    scope: Scope = parameter("tensor", "where the largest F |tau| are counted", "our choice")
+    trim_rule: Literal["exact", "quantile"] = parameter(
+        "exact", "exact count, or >= the quantile", "our choice"
+    )
+    zero_weight: Literal["by_delta", "drop"] = parameter(
+        "by_delta",
+        "entries with F |tau| = 0: ranked by |tau| so that exactly k survive, or never kept",
         "our choice",
     )
-    tolerance: float = parameter(0.05, "relative deviation of the output norm that triggers rescaling", "FIM paper", ge=0)
+    calibration: Literal["module", "residual", "block", "off"] = parameter(
+        "module",
+        "where output norms are calibrated: every merged matrix, o_proj and down_proj, whole blocks, nowhere",
+        "our choice",
+    )
+    tolerance: float = parameter(
+        0.05, "relative deviation of the output norm that triggers rescaling", "FIM paper", ge=0
+    )
     probe: Literal["normal", "tokens"] = parameter(
-        "normal", "calibration inputs: standard normal, or the base's own on the random sequences", "our choice",
+        "normal",
+        "calibration inputs: standard normal, or the base's own on the random sequences",
+        "our choice",
     )
     probes: int = parameter(64, "number of standard-normal probes", "our choice", ge=1)
     norm_statistic: NormStatistic = parameter("l2", "how output norms are averaged over probes", "our choice")
     rescale: Literal["weight", "alpha"] = parameter(
-        "weight", "calibrate the whole weight and bias, or shrink only the task vector until within tolerance",
+        "weight",
+        "calibrate the whole weight and bias, or shrink only the task vector until within tolerance",
         "our choice",
     )
+
+    @model_validator(mode="after")
+    def _alpha_is_rescaled_by_module(self) -> FimTies:
+        if self.rescale == "alpha" and self.calibration == "block":
+            raise ValueError(
+                "rescale=alpha solves for each module: use calibration=module or residual with it"
+            )
+        return self
+
+    def layers(self, seen: Seen) -> list[tuple[str, str, float]]:
+        """Those of the coefficients, and how many gate projections were found (0: the gate did nothing)."""
+        found: Coefficients = seen.group("coefficients", "model")
+        gates = sum(module.endswith(self.gate_module) for module in found.modules)
+        return [*super().layers(seen), ("model", "gate_projections", float(gates))]
 
     def needs(self) -> tuple[Need, ...]:
         """The Fisher, and the modules' inputs when the probes are tokens."""
         (fisher,) = super().needs()
         wants_inputs = self.probe == "tokens" and self.calibration != "off"
-        return (fisher, Need("inputs", "inputs_random_tokens", "base", fisher.options)) if wants_inputs else (fisher,)
+        return (
+            (fisher, Need("inputs", "inputs_random_tokens", "base", fisher.options))
+            if wants_inputs
+            else (fisher,)
+        )
 
     @property
     def trim(self) -> Selection:
         """The entries with the largest w = F |tau|; equal w ranked by |tau|."""
         return Selection(
-            "trim", self.scope, self.keep, self.trim_rule, score=_saliency,
-            tie=lambda piece, m: piece.deltas[m], takes=lambda piece: is_layer_matrix(piece.info),
+            "trim",
+            self.scope,
+            self.keep,
+            self.trim_rule,
+            score=_saliency,
+            tie=lambda piece, m: piece.delta(m),
+            takes=lambda piece: is_layer_matrix(piece.info),
         )
 
     def passes(self) -> tuple[Pass, ...]:
@@ -75,7 +113,9 @@ class FimTies(FimMethod):
         passes = (self.coefficients_pass, *self.trim.passes())
         if self.calibration != "block":
             return passes
-        add = Pass("norms", "block", self._norms, lambda a, b: (a[0] + b[0], a[1] + b[1]), lambda t, seen, key: t)
+        add = Pass(
+            "norms", "block", self._norms, lambda a, b: (a[0] + b[0], a[1] + b[1]), lambda t, seen, key: t
+        )
         return (*passes, add)
 
     def merge(self, unit: Unit, seen: Seen) -> Merged:
@@ -124,10 +164,14 @@ class FimTies(FimMethod):
             if self.zero_weight == "drop":
                 mask &= _saliency(piece, m) > 0
             trimmed.append(delta * mask)
-        scaled = [alpha * gate * delta for alpha, delta in zip(self.alphas(piece.info, seen), trimmed, strict=True)]
+        scaled = [
+            alpha * gate * delta for alpha, delta in zip(self.alphas(piece.info, seen), trimmed, strict=True)
+        ]
         if len(scaled) == 1:
             return scaled[0]
-        sign = elect(trimmed, piece.weights, zero_sign=0.0)  # before scaling: sums that cancel must stay exactly 0
+        sign = elect(
+            trimmed, piece.weights, zero_sign=0.0
+        )  # before scaling: sums that cancel must stay exactly 0
         return agreeing(scaled, piece.weights, sign, "mean")
 
     def _norms_of(self, unit: Unit, changes: dict[str, Tensor], scale: float = 1.0) -> tuple[float, float]:
@@ -139,8 +183,11 @@ class FimTies(FimMethod):
             matrix.base, bias.base if bias else None, probes, statistic=self.norm_statistic, input_axis=axis
         )
         merged = output_norm(
-            matrix.base + scale * changes["weight"], bias.base + scale * changes["bias"] if bias else None, probes,
-            statistic=self.norm_statistic, input_axis=axis,
+            matrix.base + scale * changes["weight"],
+            bias.base + scale * changes["bias"] if bias else None,
+            probes,
+            statistic=self.norm_statistic,
+            input_axis=axis,
         )
         return base, merged
 
@@ -156,7 +203,9 @@ class FimTies(FimMethod):
     def _calibrate(self, unit: Unit, changes: dict[str, Tensor], seen: Seen) -> tuple[float, float | None]:
         """Factor that restores the base's output norm (1 where it need not), and merged norm over base norm."""
         info = unit.pieces["weight"].info
-        if self.calibration == "off" or (self.calibration == "residual" and not info.module.endswith(RESIDUAL_WRITERS)):
+        if self.calibration == "off" or (
+            self.calibration == "residual" and not info.module.endswith(RESIDUAL_WRITERS)
+        ):
             return 1.0, None
         norms = seen.of("norms", info) if self.calibration == "block" else self._norms_of(unit, changes)
         ratio = self._ratio(*norms)
@@ -179,7 +228,7 @@ class FimTies(FimMethod):
 
 def _saliency(piece: Piece, expert: int) -> Tensor:
     """w = F |tau|, elementwise (Algorithm 1, step 4)."""
-    return piece.statistics["fisher"][0] * piece.deltas[expert].abs()
+    return piece.statistics["fisher"][0] * piece.delta(expert).abs()
 
 
 METHOD = FimTies

@@ -22,8 +22,12 @@ class TaskArithmetic(Method):
     weights: ClassVar[Literal["none", "positive", "signed"]] = "signed"
 
     lambda_: float = parameter(
-        0.7, "scale on the summed task vectors", "L2S repository, one expert, all sizes", alias="lambda",
-        ge=-10, le=10,
+        0.7,
+        "scale on the summed task vectors",
+        "L2S repository, one expert, all sizes",
+        alias="lambda",
+        ge=-10,
+        le=10,
     )
     normalize: bool = parameter(False, "divide by the sum of the experts' weights", "off in the paper")
 

@@ -21,27 +21,37 @@ class Ties(Method):
         aliases={"k": "keep", "density": "keep", "reset_thresh": "keep"},
     )
 
-    keep: float = parameter(0.2, "fraction of every task vector kept", "original TIES; L2S 1.5B and 7B", gt=0, le=1)
+    keep: float = parameter(
+        0.2, "fraction of every task vector kept", "original TIES; L2S 1.5B and 7B", gt=0, le=1
+    )
     aggregate: Aggregate = parameter("mean", "agreeing entries: disjoint mean, or sum", "original TIES")
-    lambda_: float = parameter(1.0, "scale on the merged task vector", "original TIES", alias="lambda", ge=-10, le=10)
-    scope: Scope = parameter("model", "where the largest are counted: tensor, block or model", "original TIES")
+    lambda_: float = parameter(
+        1.0, "scale on the merged task vector", "original TIES", alias="lambda", ge=-10, le=10
+    )
+    scope: Scope = parameter(
+        "model", "where the largest are counted: tensor, block or model", "original TIES"
+    )
     trim_rule: TrimRule = parameter(
-        "exact", "exact count, or the original code's inclusive threshold, or an interpolated quantile",
+        "exact",
+        "exact count, or the original code's inclusive threshold, or an interpolated quantile",
         "our choice",
     )
     zero_sign: ZeroSign = parameter(
-        "majority", "sign of a zero sum: none, positive, or that of the sum of all elected signs in `scope`",
+        "majority",
+        "sign of a zero sum: none, positive, or that of the sum of all elected signs in `scope`",
         "original TIES code",
     )
 
     @property
     def trim(self) -> Selection:
         """The largest entries of each task vector."""
-        return Selection("trim", self.scope, self.keep, self.trim_rule, score=lambda piece, m: piece.deltas[m])
+        return Selection("trim", self.scope, self.keep, self.trim_rule, score=lambda piece, m: piece.delta(m))
 
     def passes(self) -> tuple[Pass, ...]:
         """Thresholds, then the majority sign."""
-        majority = Pass("majority", self.scope, self._count_signs, lambda a, b: a + b, lambda total, seen, key: total)
+        majority = Pass(
+            "majority", self.scope, self._count_signs, lambda a, b: a + b, lambda total, seen, key: total
+        )
         return (*self.trim.passes(), majority) if self.zero_sign == "majority" else self.trim.passes()
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:

@@ -227,15 +227,5 @@ class Decoder:
         """Shrink the batch to `rows`."""
         self.cache.keep(rows)
         self.slots = [self.slots[row] for row in rows.tolist()]
-        for name in (
-            "pad",
-            "count",
-            "budget",
-            "written",
-            "ended",
-            "live",
-            "temperature",
-            "top_p",
-            "uniform",
-        ):
+        for name in ("pad", "count", "budget", "written", "ended", "live", "temperature", "top_p", "uniform"):
             setattr(self, name, getattr(self, name)[rows])

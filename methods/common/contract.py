@@ -81,10 +81,14 @@ class Piece:
     start: int = 0
     statistics: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
+    def delta(self, expert: int) -> Tensor:
+        """Task vector tau_m = theta_m - theta_0 of one expert."""
+        return self.experts[expert] - self.base
+
     @property
     def deltas(self) -> tuple[Tensor, ...]:
-        """Task vectors tau_m = theta_m - theta_0."""
-        return tuple(expert - self.base for expert in self.experts)
+        """Task vectors of all experts."""
+        return tuple(self.delta(expert) for expert in range(len(self.experts)))
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,9 @@ def parameter(default: Any, meaning: str, source: str, **rules: Any) -> Any:
 class Method(BaseModel):
     """Base class of all methods: the treatment of special tensors that every method shares, and the contract."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_by_alias=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, validate_by_alias=True, allow_inf_nan=False
+    )
 
     card: ClassVar[Card]
     unit: ClassVar[Literal["element", "tensor", "module"]] = "element"
@@ -192,22 +198,27 @@ class Method(BaseModel):
     weights: ClassVar[Literal["none", "positive", "signed"]] = "positive"
 
     embeddings: str = parameter(
-        "merge", "token embeddings and LM head: `merge`, `base`, or `expert:<i>` (i from 0)",
-        "our choice; the Long-to-Short study merges every tensor", pattern=r"^(merge|base|expert:\d+)$",
+        "merge",
+        "token embeddings and LM head: `merge`, `base`, or `expert:<i>` (i from 0)",
+        "our choice; the Long-to-Short study merges every tensor",
+        pattern=r"^(merge|base|expert:\d+)$",
     )
     norms: Literal["same", "base", "mean"] = parameter(
-        "same", "norms and biases: the method's own rule, the base's, or the experts' mean", "our choice",
+        "same", "norms and biases: the method's own rule, the base's, or the experts' mean", "our choice"
     )
     tied_mismatch: Literal["untie", "follow_base"] = parameter(
-        "untie", "when base and experts disagree on tied heads: give each its own head, or follow the base",
+        "untie",
+        "when base and experts disagree on tied heads: give each its own head, or follow the base",
         "our choice",
     )
     files_from: str = parameter(
-        "base", "config, tokenizer and generation config of the result: `base` or `expert:<i>`",
-        "our choice", pattern=r"^(base|expert:\d+)$",
+        "base",
+        "config, tokenizer and generation config of the result: `base` or `expert:<i>`",
+        "our choice",
+        pattern=r"^(base|expert:\d+)$",
     )
     out_dtype: Literal["base", "float32", "bfloat16", "float16"] = parameter(
-        "base", "dtype of the written weights; arithmetic is float32", "our choice",
+        "base", "dtype of the written weights; arithmetic is float32", "our choice"
     )
 
     def needs(self) -> tuple[Need, ...]:

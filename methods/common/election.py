@@ -34,7 +34,9 @@ def elect(trimmed: Sequence[Tensor], weights: Sequence[float], *, zero_sign: flo
     return torch.where(sign == 0, torch.full_like(sign, zero_sign), sign)
 
 
-def agreeing(trimmed: Sequence[Tensor], weights: Sequence[float], sign: Tensor, aggregate: Aggregate) -> Tensor:
+def agreeing(
+    trimmed: Sequence[Tensor], weights: Sequence[float], sign: Tensor, aggregate: Aggregate
+) -> Tensor:
     """Weighted mean (disjoint mean) or sum of the non-zero entries whose sign is the elected one; 0 if none."""
     total = torch.zeros_like(sign)
     mass = torch.zeros_like(sign)

@@ -21,7 +21,9 @@ from methods.common.contract import Method, Need, Pass, Piece, Role, Seen, Tenso
 Signal = Literal["fim_x_delta", "fim", "delta"]
 Shift = Literal["max", "median"]
 
-ALPHA_TOP = 1 - 1 / (1 + math.exp(1))  # 0.731059: the coefficient of the lowest score under adaptive sharpness
+ALPHA_TOP = 1 - 1 / (
+    1 + math.exp(1)
+)  # 0.731059: the coefficient of the lowest score under adaptive sharpness
 LOG_FLOOR = 1e-30
 
 
@@ -44,6 +46,7 @@ class Coefficients:
     delta: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     floored: int = 0
+    modules: tuple[str, ...] = ()
 
     def mean(self) -> float:
         """Mean coefficient over layers and experts."""
@@ -57,13 +60,15 @@ def is_layer_matrix(info: TensorInfo) -> bool:
 
 
 def score(fisher: float, delta: float, signal: Signal) -> float:
-    """s_l = log(Fbar_l D_l) (eq. 8), or one of its two factors; minus infinity for a dead layer."""
-    value = {"fim_x_delta": fisher * delta, "fim": fisher, "delta": delta}[signal]
-    dead = value == 0 and 0.0 in {"fim_x_delta": (fisher, delta), "fim": (fisher,), "delta": (delta,)}[signal]
-    return -math.inf if dead else math.log(max(value, LOG_FLOOR))
+    """s_l = log(Fbar_l D_l) (eq. 8), or one of its two factors; minus infinity for a dead layer (F or tau is 0)."""
+    if fisher == 0 or delta == 0:
+        return -math.inf
+    return math.log(max({"fim_x_delta": fisher * delta, "fim": fisher, "delta": delta}[signal], LOG_FLOOR))
 
 
-def layer_alphas(scores: Sequence[float], *, shift: Shift = "max", sharpness: float | None = None) -> list[float]:
+def layer_alphas(
+    scores: Sequence[float], *, shift: Shift = "max", sharpness: float | None = None
+) -> list[float]:
     """alpha_l = 1 - sigmoid(theta_s (s_l - shift)), theta_s = 1 / range when `sharpness` is None (eqs. 9-11).
 
     A dead layer (score minus infinity) is left out of shift and range and gets 0.731059. When all scores are
@@ -86,42 +91,55 @@ class FimMethod(Method):
 
     weights: ClassVar[Literal["none", "positive", "signed"]] = "none"
 
+    norms: Literal["same"] = parameter(
+        "same", "norms follow `outside`, biases follow `biases`: there is no other choice here", "FIM paper"
+    )
+
     samples: int = parameter(8, "random sequences for the Fisher (N)", "FIM paper", ge=1)
     length: int = parameter(64, "tokens of each random sequence (L)", "FIM paper", ge=2)
     seed: int = parameter(42, "seed of the random tokens and of the probes", "FIM paper", ge=0)
     vocabulary: Literal["config", "tokenizer"] = parameter(
-        "config", "tokens are drawn from all embedding rows, or from the tokenizer's", "our choice",
+        "config", "tokens are drawn from all embedding rows, or from the tokenizer's", "our choice"
     )
     fisher_dtype: Literal["checkpoint", "float32", "bfloat16"] = parameter(
-        "checkpoint", "dtype of the Fisher's forward and backward pass; squares are summed in float32",
+        "checkpoint",
+        "dtype of the Fisher's forward and backward pass; squares are summed in float32",
         "our choice",
     )
     granularity: Literal["block", "module"] = parameter(
-        "block", "what a layer is: a transformer block, or every matrix", "our choice",
+        "block", "what a layer is: a transformer block, or every matrix", "our choice"
     )
     pooling: Literal["elements", "modules"] = parameter(
-        "elements", "a block's value: mean over its elements, or mean of its matrices' values", "our choice",
+        "elements", "a block's value: mean over its elements, or mean of its matrices' values", "our choice"
     )
     reduction: Literal["mean", "sum"] = parameter("mean", "mean or sum over elements", "our choice")
     signal: Signal = parameter("fim_x_delta", "what scores a layer", "FIM paper; signal ablation")
     shift: Shift = parameter("max", "sigmoid shift: largest score, or median only", "FIM eq. 10")
     sharpness: Literal["adaptive"] | PositiveFloat = parameter(
-        "adaptive", "sigmoid sharpness: 1 / range of the scores, or a number", "FIM eq. 10",
+        "adaptive", "sigmoid sharpness: 1 / range of the scores, or a number", "FIM eq. 10"
     )
     expert_alpha: Literal["shared", "own"] = parameter(
-        "shared", "several experts (our extension): one alpha from the mean of their D, or one each", "our choice",
+        "shared",
+        "several experts (our extension): one alpha from the mean of their D, or one each",
+        "our choice",
     )
     outside: Literal["base", "mean_alpha", "expert"] | float = parameter(
-        "base", "embeddings, norms and head: the base's, or base + mean alpha, 1 or a number times the task vector",
+        "base",
+        "embeddings, norms and head: the base's, or base + mean alpha, 1 or a number times the task vector",
         "FIM paper: Algorithm 1 updates only layers in T",
     )
-    biases: Literal["alpha", "base"] = parameter("alpha", "biases in blocks: the block's alpha, or base", "our choice")
+    biases: Literal["alpha", "base"] = parameter(
+        "alpha", "biases in blocks: the block's alpha, or base", "our choice"
+    )
 
     def needs(self) -> tuple[Need, ...]:
         """Diagonal Fisher of the base on uniformly random tokens (eq. 7)."""
         options = {
-            "samples": self.samples, "length": self.length, "seed": self.seed,
-            "vocabulary": self.vocabulary, "dtype": self.fisher_dtype,
+            "samples": self.samples,
+            "length": self.length,
+            "seed": self.seed,
+            "vocabulary": self.vocabulary,
+            "dtype": self.fisher_dtype,
         }
         return (Need("fisher", "fisher_random_tokens", "base", options),)
 
@@ -147,9 +165,13 @@ class FimMethod(Method):
         """Alpha, score, mean Fisher and mean squared task vector per layer."""
         found: Coefficients = seen.group("coefficients", "model")
         rows = [(layer, "alpha", sum(alphas) / len(alphas)) for layer, alphas in found.alphas.items()]
-        for metric, values in (("score", found.scores), ("fisher_mean", found.fisher), ("delta_mean_square", found.delta)):
+        for metric, values in (
+            ("score", found.scores),
+            ("fisher_mean", found.fisher),
+            ("delta_mean_square", found.delta),
+        ):
             rows += [(layer, metric, value) for layer, value in values.items() if math.isfinite(value)]
-        return rows
+        return [*rows, ("model", "floored_scores", float(found.floored))]
 
     def _layer(self, module: str, block: int | None) -> str:
         return module if self.granularity == "module" else f"block {block}"
@@ -169,7 +191,7 @@ class FimMethod(Method):
         alphas = {layer: tuple(own[e if len(own) > 1 else 0][layer] for e in experts) for layer in groups}
         scores = {layer: score(fisher[layer], mean_delta[layer], self.signal) for layer in groups}
         floored = sum(value == math.log(LOG_FLOOR) for value in scores.values())
-        return Coefficients(alphas, fisher, mean_delta, scores, floored)
+        return Coefficients(alphas, fisher, mean_delta, scores, floored, tuple(total))
 
     def _alphas(self, fisher: Mapping[str, float], delta: Mapping[str, float]) -> dict[str, float]:
         sharpness = None if self.sharpness == "adaptive" else float(self.sharpness)
@@ -184,9 +206,7 @@ class FimMethod(Method):
 
 
 def _observe(unit: Unit, seen: Seen) -> dict[str, ModuleSums] | None:
-    found = {
-        piece.info.module: _sums(piece) for piece in unit.pieces.values() if is_layer_matrix(piece.info)
-    }
+    found = {piece.info.module: _sums(piece) for piece in unit.pieces.values() if is_layer_matrix(piece.info)}
     return found or None
 
 

@@ -119,7 +119,9 @@ class Selection:
         if self.rule == "exact":
             return [kept_count(self.keep, n)]
         if self.rule == "kth_inclusive":
-            return [min(n, floor(self.keep * n) + 1)]  # truncated as the original code does: no rounding undone
+            return [
+                min(n, floor(self.keep * n) + 1)
+            ]  # truncated as the original code does: no rounding undone
         position = (1 - self.keep) * (n - 1)
         return [n - floor(position), max(1, n - floor(position) - 1)]
 
@@ -131,7 +133,9 @@ class Selection:
             found = []
             for expert in range(len(piece.experts)):
                 keys = self._keys(piece, expert).flatten()
-                found.append([_histogram(keys, prefix, shift) for prefix in self._prefixes(digit, piece, expert, seen)])
+                found.append(
+                    [_histogram(keys, prefix, shift) for prefix in self._prefixes(digit, piece, expert, seen)]
+                )
             total = found if total is None else _add(total, found)
         return total
 
@@ -197,7 +201,9 @@ def _add(a: list[list[Tensor]], b: list[list[Tensor]]) -> list[list[Tensor]]:
     return [[x + y for x, y in zip(xs, ys, strict=True)] for xs, ys in zip(a, b, strict=True)]
 
 
-def _join(a: dict[tuple[int, int], list[int]], b: dict[tuple[int, int], list[int]]) -> dict[tuple[int, int], list[int]]:
+def _join(
+    a: dict[tuple[int, int], list[int]], b: dict[tuple[int, int], list[int]]
+) -> dict[tuple[int, int], list[int]]:
     return {**a, **b}
 
 

@@ -22,7 +22,12 @@ def environment(**more: str) -> dict[str, str]:
 def bench(*words: str | Path, cwd: Path, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `bench WORDS` in `cwd` and insist on its exit code."""
     done = subprocess.run(
-        [*BENCH, *map(str, words)], cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=600
+        [*BENCH, *map(str, words)],
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == code, f"exit {done.returncode}, wanted {code}\n{done.stdout}\n{done.stderr}"
     return done

@@ -99,7 +99,7 @@ def test_experts_and_their_weights(text: str, expected: tuple[str, float]) -> No
         ("ties", {}, ["0"], "ties takes positive expert weights, but .* has weight 0"),
         ("fim_ties", {}, ["2"], "fim_ties takes no expert weights"),
         ("task_arithmetic", {"normalize": True}, ["1", "-1"], "weights sum to 0 and cannot be normalised"),
-        ("task_arithmetic", {"norms": "mean"}, ["0.1", "0.2", "-0.3"], "weights sum to 0"),
+        ("task_arithmetic", {"normalize": True}, ["0.1", "0.2", "-0.3"], "weights sum to 0"),
         ("task_arithmetic", {"embeddings": "expert:1"}, ["1"], "embeddings=expert:1: there are 1 experts"),
         (
             "task_arithmetic",

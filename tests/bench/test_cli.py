@@ -30,7 +30,7 @@ PAIR = ("--base", "zoo:l2s-base", "--expert", "zoo:l2s-expert")
         (("run", "--method", "ties@l2", "--suite", "mini_gsm"), "Did you mean 'l2s'?"),
         (("run", "--method", "ties", "--split", "tset"), "Did you mean 'test'?"),
         (("run", "--method", "ties", "--engine", "hff"), "Did you mean 'hf'?"),
-        (("run", "--method", "ties", "--base", "zoo:l2s-bse", "--expert", "zoo:l2s-expert"), "Did you mean 'l2s-base'?"),
+        (("run", "--method", "ties", "--base", "zoo:l2s-bse", *PAIR[2:]), "Did you mean 'l2s-base'?"),
         (("run", "--method", "ties", "--base", "zoo:l2s-base"), "--base and --expert go together"),
         (("run", "--method", "ties", "--suite", "gsm8k"), "no model set of its own"),
         (("run", "--method", "fim_ties", *PAIR[:3], "zoo:l2s-expert:0.5"), "takes no expert weights"),
@@ -42,7 +42,9 @@ PAIR = ("--base", "zoo:l2s-base", "--expert", "zoo:l2s-expert")
         (("methods", "tie"), "Did you mean 'ties'?"),
     ],
 )  # fmt: skip
-def test_bad_input_exits_with_2_and_says_what_to_do(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_bad_input_exits_with_2_and_says_what_to_do(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
     done = bench(*words, cwd=tmp_path, code=2)
     assert said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
@@ -68,7 +70,10 @@ def test_expert_weight_scales_the_task_vector(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     out = {}
-    for name, expert, scale in (("weighted", "zoo:l2s-expert:0.5", "0.8"), ("plain", "zoo:l2s-expert", "0.4")):
+    for name, expert, scale in (
+        ("weighted", "zoo:l2s-expert:0.5", "0.8"),
+        ("plain", "zoo:l2s-expert", "0.4"),
+    ):
         bench("merge", "--method", "task_arithmetic", *PAIR[:3], expert, "--set", f"lambda={scale}",
               "--set", "out_dtype=float32", "--out", name, cwd=tmp_path)  # fmt: skip
         out[name] = load_file(tmp_path / name / "model.safetensors")
@@ -77,7 +82,17 @@ def test_expert_weight_scales_the_task_vector(tmp_path: Path) -> None:
 
 
 def test_run_records_reuses_and_rescores(tmp_path: Path) -> None:
-    words = ("run", "--method", "ties,task_arithmetic", "--suite", "mini_gsm", "--limit", "12", "--db", "my.duckdb")
+    words = (
+        "run",
+        "--method",
+        "ties,task_arithmetic",
+        "--suite",
+        "mini_gsm",
+        "--limit",
+        "12",
+        "--db",
+        "my.duckdb",
+    )
     first = bench_json(*words, cwd=tmp_path)
     kinds = [row["kind"] for row in first["board"]["rows"]]
     assert kinds == ["base", "expert", "merged", "merged"]
@@ -92,7 +107,9 @@ def test_run_records_reuses_and_rescores(tmp_path: Path) -> None:
     assert "merge reused" in second.stderr and "all 12 responses reused" in second.stderr
     assert store.rows("SELECT count(*) AS n FROM responses")[0]["n"] == 4 * 12
 
-    again = bench("eval", "--suite", "mini_gsm", "--limit", "12", "--rescore", "--db", "my.duckdb", cwd=tmp_path)
+    again = bench(
+        "eval", "--suite", "mini_gsm", "--limit", "12", "--rescore", "--db", "my.duckdb", cwd=tmp_path
+    )
     assert "12 graded" in again.stderr
     assert store.rows("SELECT count(*) AS n FROM verdicts")[0]["n"] == 2 * verdicts
     assert store.rows("SELECT count(*) AS n FROM responses")[0]["n"] == 4 * 12
@@ -108,16 +125,36 @@ def test_a_merged_folder_is_evaluated_in_its_parents_set(tmp_path: Path) -> None
 def test_real_problems_from_a_local_folder(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "gsm8k"
     folder.mkdir(parents=True)
-    problems = [{"question": f"Ann has {n} pens and buys 2. How many?", "answer": f"{n}+2\n#### {n + 2}"} for n in (3, 5)]
+    problems = [
+        {"question": f"Ann has {n} pens and buys 2. How many?", "answer": f"{n}+2\n#### {n + 2}"}
+        for n in (3, 5)
+    ]
     (folder / "test.jsonl").write_text("".join(json.dumps(p) + "\n" for p in problems))
-    words = ("run", "--method", "ties", "--suite", "gsm8k", *PAIR, "--data-dir", "data", "--max-new-tokens", "8")
+    words = (
+        "run",
+        "--method",
+        "ties",
+        "--suite",
+        "gsm8k",
+        *PAIR,
+        "--data-dir",
+        "data",
+        "--max-new-tokens",
+        "8",
+    )
     board = bench_json(*words, cwd=tmp_path)["board"]
     assert [row["cells"]["gsm8k"]["n"] for row in board["rows"]] == [2, 2, 2]
 
 
 def test_listings_are_json(tmp_path: Path) -> None:
-    assert {row["method"] for row in bench_json("methods", cwd=tmp_path)} == {"fim_ties", "task_arithmetic", "ties"}
-    keep = next(p for p in bench_json("methods", "ties", cwd=tmp_path)["parameters"] if p["parameter"] == "keep")
+    assert {row["method"] for row in bench_json("methods", cwd=tmp_path)} == {
+        "fim_ties",
+        "task_arithmetic",
+        "ties",
+    }
+    keep = next(
+        p for p in bench_json("methods", "ties", cwd=tmp_path)["parameters"] if p["parameter"] == "keep"
+    )
     assert keep["default"] == "0.2" and keep["default from"]
     suites = {(row["suite"], row["benchmark"]) for row in bench_json("suites", cwd=tmp_path)}
     assert {("mini_l2s", "mini_gsm"), ("mini_l2s", "mini_aime"), ("l2s", "gsm8k")} <= suites
@@ -140,4 +177,7 @@ def test_ctrl_c_ends_with_a_sentence_and_keeps_what_was_finished(tmp_path: Path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted" in said and "Traceback" not in said
-    assert Store(tmp_path / "runs" / "leaderboard.duckdb").rows("SELECT count(*) AS n FROM responses")[0]["n"] > 0
+    assert (
+        Store(tmp_path / "runs" / "leaderboard.duckdb").rows("SELECT count(*) AS n FROM responses")[0]["n"]
+        > 0
+    )

@@ -123,7 +123,7 @@ def test_the_size_of_blocks_changes_no_byte(
     pair(tmp_path)
     options: dict[str, Any] = {"lambda_": 0.37, "norms": "mean", "embeddings": "expert:0", "out_dtype": dtype}
     whole = _merge(tmp_path, **options).path / "model.safetensors"
-    monkeypatch.setattr("bench.merge.BLOCK", 13)
+    monkeypatch.setattr("bench.executor.BLOCK", 13)
     pieces = _merge(tmp_path, "pieces", **options).path / "model.safetensors"
     assert pieces.read_bytes() == whole.read_bytes()
 

@@ -14,7 +14,7 @@ from results.board import Board, Row
 from results.store import Store
 
 pytestmark = pytest.mark.slow
-GRID = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.7")
+GRID = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 LENGTH = -0.4  # a merge is to be at least this much shorter than the expert
 
 
@@ -23,7 +23,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-def road(runs: Path, methods: list[str], suite: str, split: str = "test", settings: list[str] | None = None) -> Board:
+def road(
+    runs: Path, methods: list[str], suite: str, split: str = "test", settings: list[str] | None = None
+) -> Board:
     return run(
         methods, EvalOptions(suite=suite, split=split), models="mini_l2s", base=None, experts=[],
         settings=settings or [], runs=runs, db=runs / "leaderboard.duckdb", say=lambda text: None,
@@ -87,10 +89,16 @@ def test_lambda_was_chosen_on_validation(runs: Path) -> None:
     candidates = {}
     for scale in GRID:
         boards = [
-            road(runs, ["task_arithmetic"], suite, "validation", [f"lambda={scale}"]) for suite in ("mini_gsm", "mini_math")
+            road(runs, ["task_arithmetic"], suite, "validation", [f"lambda={scale}"])
+            for suite in ("mini_gsm", "mini_math")
         ]
         rows = [row(board, f"task_arithmetic lambda={float(scale)}") for board in boards]
         shorter = sum(found.length_reduction or 0.0 for found in rows) / len(rows)
         if shorter <= LENGTH:
-            candidates[float(scale)] = sum(found.accuracy.value for found in rows if found.accuracy) / len(rows)
-    assert max(candidates, key=lambda scale: candidates[scale]) == presets("task_arithmetic")["mini_l2s"]["lambda"]
+            candidates[float(scale)] = sum(found.accuracy.value for found in rows if found.accuracy) / len(
+                rows
+            )
+    assert (
+        max(candidates, key=lambda scale: candidates[scale])
+        == presets("task_arithmetic")["mini_l2s"]["lambda"]
+    )

@@ -92,7 +92,7 @@ def test_identical_experts_with_lambda_1_over_m_return_the_expert() -> None:
 def test_the_size_of_blocks_changes_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     base, expert = matrix(_random(1)), matrix(_random(2))
     whole = run("task_arithmetic", base, [expert], lambda_=0.37)
-    monkeypatch.setattr("bench.merge.BLOCK", block)
+    monkeypatch.setattr("bench.executor.BLOCK", block)
     assert torch.equal(run("task_arithmetic", base, [expert], lambda_=0.37)[UP], whole[UP])
 
 

@@ -134,7 +134,7 @@ def test_the_size_of_blocks_changes_nothing(scope: str, rule: str, monkeypatch: 
     base, experts = qwen2_tensors(0), [_rounded(qwen2_tensors(seed)) for seed in (1, 2)]
     base = _rounded(base)
     whole = run("ties", base, experts, keep=0.3, scope=scope, trim_rule=rule)
-    monkeypatch.setattr("bench.merge.BLOCK", 13)
+    monkeypatch.setattr("bench.executor.BLOCK", 13)
     pieces = run("ties", base, experts, keep=0.3, scope=scope, trim_rule=rule)
     assert all(torch.equal(pieces[name], whole[name]) for name in base)
 
