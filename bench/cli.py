@@ -155,15 +155,17 @@ def merge(
     json: Json = False,
 ) -> None:
     """Write one merged checkpoint."""
+    from bench.choice import settings_of
     from bench.merge import Place
     from bench.merge import merge as merge_models
     from bench.recipe import build_recipe, check_data, parse_settings
-    from bench.run import settings_of
+    from bench.show import status
 
     name, settings = settings_of(method, parse_settings(set_ or []))
     recipe = build_recipe(name, settings, base, expert)
     check_data(recipe, data or [])
-    result = merge_models(recipe, out, Place(runs), say=_say)
+    with status() as show:
+        result = merge_models(recipe, out, Place(runs), say=show)
     if json:
         _print_json({"path": str(result.path), "reused": result.reused, **result.manifest})
         return
@@ -201,7 +203,7 @@ def evaluate_command(
     json: Json = False,
 ) -> None:
     """Evaluate models as they are, or grade what is stored again (--rescore)."""
-    from bench.run import evaluate_models
+    from bench.as_is import evaluate_models
 
     options = _options(
         suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode
@@ -225,7 +227,7 @@ def table(
     json: Json = False,
 ) -> None:
     """The leaderboard of a suite, from what is stored."""
-    from bench.run import board_of
+    from bench.road import board_of
 
     methods = method.split(",") if method else None
     board = board_of(_database(runs, db), suite, split=split, model_set=models, methods=methods)
@@ -277,10 +279,10 @@ def plan(
     json: Json = False,
 ) -> None:
     """What a merge would read, merge, copy and write, from headers alone."""
+    from bench.choice import chosen_models, settings_of
     from bench.listings import plan_listing
     from bench.plan import plan as make_plan
     from bench.recipe import build_recipe, parse_settings
-    from bench.run import chosen_models, settings_of
 
     chosen = chosen_models(models, base, expert or [], suite="mini_l2s")
     name, settings = settings_of(method, parse_settings(set_ or []))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -203,6 +204,19 @@ def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table
     for row in rows:
         table.add_row(*(_literal(cell) for cell in row))
     return table
+
+
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """A line on standard error that says what is being done and disappears; nothing without a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as line:
+        yield lambda text: line.update(text)
 
 
 def printer() -> Callable[..., None]:

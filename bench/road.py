@@ -1,0 +1,130 @@
+"""One run under way: its folders, its database and spool, its own row, and what it says."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import unknown
+from bench.suites import EvalOptions, chosen_suite
+
+if TYPE_CHECKING:
+    from bench.evaluate import EvalTarget
+    from bench.merge import Place
+    from bench.questions import Pool
+    from results.board import Board
+    from results.spool import Spool
+    from results.store import Store
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did, in sentences, and the board that it ends with."""
+
+    board: Board
+    summary: list[str]
+
+
+@dataclass
+class Road:
+    """One run under way: where things are, the run's own row (`facts`), and what has been said."""
+
+    place: Place
+    store: Store
+    spool: Spool
+    facts: dict[str, Any]
+    say: Say
+    summary: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Say something now and keep it for the report."""
+        self.summary.append(text)
+        self.say(text)
+
+    def record(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Append the rows that say something new."""
+        from bench.lineage import record
+
+        record(self.spool, self.store, table, rows)
+
+    def evaluate(
+        self, target: EvalTarget, asked: list[Pool], options: EvalOptions, *, rescore: bool = False
+    ) -> None:
+        """Evaluate one model and say what was done."""
+        from bench.evaluate import evaluate
+
+        report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
+        self.note(report.sentence())
+        if report.generated:  # what was chosen for us, now that it is known
+            self.facts.update(batch_size=report.batch_size, threads=report.threads)
+
+
+@contextmanager
+def opened(runs: Path, db: Path, options: EvalOptions, say: Say) -> Iterator[Road]:
+    """Store, spool and the run's row; the spool goes into the database at the end, however it ends."""
+    from bench.merge import Place
+    from results.spool import Spool
+    from results.store import Store
+
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    store = Store(db)
+    store.ingest()
+    facts = _run_row(run_id, options)
+    road = Road(Place(runs), store, Spool(store.spool_dir, run_id), dict(facts), say)
+    road.spool.append("runs", facts)
+    try:
+        yield road
+    finally:
+        if road.facts != facts:
+            road.spool.append("runs", road.facts)
+        road.spool.close()
+        store.ingest()
+
+
+def _run_row(run_id: str, options: EvalOptions) -> dict[str, Any]:
+    from bench.machine import commit, machine, package_versions
+
+    head, dirty = commit()
+    return {
+        "run_id": run_id,
+        "command": shlex.join(["bench", *sys.argv[1:]]),
+        "commit": head,
+        "dirty": dirty,
+        "packages": package_versions(),
+        "machine": machine(),
+        "engine": options.engine,
+        "dtype": options.dtype,
+        "batch_size": options.batch_size,
+        "threads": options.threads,
+    }
+
+
+def board_of(
+    db: Path, suite: str, *, split: str, model_set: str | None, methods: Collection[str] | None = None
+) -> Board:
+    """The leaderboard of a suite or benchmark, from what is stored."""
+    from bench.recipe import method_names
+    from results.leaderboard import leaderboard
+    from results.store import Store
+
+    found = chosen_suite(EvalOptions(suite=suite, split=split))
+    for method in methods or ():
+        if method not in method_names():
+            raise unknown("method", method, method_names())
+    return leaderboard(
+        Store(db),
+        found.name,
+        model_set=model_set,
+        split=split,
+        methods=methods,
+        benchmarks=[benchmark.name for benchmark in found.benchmarks],
+    )
