@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from app import text
+from app.labels import GAP, LANES, place
 from results.board import Board, Row, pareto
 from results.statistics import Estimate
 
@@ -41,7 +42,7 @@ def front(points: Sequence[Point]) -> list[bool]:
 
 def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerChart:
     """The scatter plot; `errors` is the half-width of the bars in standard errors, 0 for none."""
-    records = alt.Data(values=_records(points, errors))
+    records = alt.Data(values=_records(points, errors, log=log))
     x = alt.X(
         "length:Q",
         title="mean response length, tokens (shorter is better)",
@@ -73,13 +74,26 @@ def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerC
             ],
         )
     )
-    layers.append(base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(text="model:N"))
-    return alt.layer(*layers).properties(height=520)
+    return alt.layer(*layers, *_names(base)).properties(height=520)
 
 
-def _records(points: Sequence[Point], errors: float) -> list[dict[str, Any]]:
+def _names(base: alt.Chart) -> list[alt.Chart]:
+    """One layer for each place that a name can have: the offset of a text mark cannot come from the data."""
+    return [
+        base.transform_filter(f"datum.label === '{dy} {left}'")
+        .mark_text(align="right" if left else "left", dx=-GAP if left else GAP, dy=dy, fontSize=12)
+        .encode(text="model:N")
+        for dy in LANES
+        for left in (False, True)
+    ]
+
+
+def _records(points: Sequence[Point], errors: float, *, log: bool) -> list[dict[str, Any]]:
     records = []
-    for point, on_front in zip(points, front(points), strict=True):
+    fronts = front(points)
+    named = [(point.length.value, point.accuracy.value, point.row.name) for point in points]
+    labels = place(named, fronts, log=log)
+    for point, on_front, label in zip(points, fronts, labels, strict=True):
         accuracy, length = point.accuracy, point.length
         wide, high = errors * (length.stderr or 0.0), errors * (accuracy.stderr or 0.0)
         records.append(
@@ -93,6 +107,7 @@ def _records(points: Sequence[Point], errors: float) -> list[dict[str, Any]]:
                 "length_low": max(length.value - wide, 0.1),
                 "length_high": length.value + wide,
                 "front": on_front,
+                "label": f"{label.dy} {label.left}" if label else "",
                 "Pareto": "on the front" if on_front else "dominated",
                 "accuracy ± SE": f"{text.percent(accuracy)} %",
                 "length ± SE": f"{text.tokens(length)} tokens",

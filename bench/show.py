@@ -137,7 +137,9 @@ def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
     state = "" if row.complete else f"\nincomplete: no {', '.join(row.missing)}"
     reduction = MISSING if row.length_reduction is None else f"{100 * row.length_reduction:+.1f}%"
     cost = (
-        MISSING if row.merge_seconds is None else f"{row.merge_seconds:.1f} s\n{bytes_text(row.peak_bytes)}"
+        MISSING
+        if row.merge_seconds is None
+        else f"{_seconds(row.merge_seconds)}\n{bytes_text(row.peak_bytes)}"
     )
     return [
         _literal(f"{rank}{name}{state}"),
@@ -147,6 +149,10 @@ def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
         _p(row.against_base.p if row.against_base else None),
         cost,
     ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 0.1 else f"{1000 * value:.0f} ms"
 
 
 def _literal(text: str) -> str:

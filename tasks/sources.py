@@ -1,7 +1,8 @@
 """Where a benchmark's rows are read: a local folder of JSON lines, or the Hugging Face Hub.
 
-A local file is `<data_dir>/<benchmark>/<split>.jsonl`. Without a folder the Hub is asked, and the commit that
-was read is recorded. Nothing falls back silently: a folder that was given and lacks the file is an error.
+A local file is `<data_dir>/<benchmark>/<split>.jsonl` (`data_dir` may end in the benchmark's name). Without a
+folder the Hub is asked, and the commit that was read is recorded. Nothing falls back silently: a folder that was
+given and lacks the file is an error.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def read_rows(
 
 
 def _from_folder(benchmark: str, split: str, data_dir: Path) -> tuple[list[dict[str, Any]], Source]:
-    path = Path(data_dir).expanduser() / benchmark / f"{split}.jsonl"
+    folder = Path(data_dir).expanduser()
+    if folder.name != benchmark:  # the benchmark's own folder may be given as well
+        folder = folder / benchmark
+    path = folder / f"{split}.jsonl"
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -144,6 +144,8 @@ def test_real_problems_from_a_local_folder(tmp_path: Path) -> None:
     )
     board = bench_json(*words, cwd=tmp_path)["board"]
     assert [row["cells"]["gsm8k"]["n"] for row in board["rows"]] == [2, 2, 2]
+    again = bench(*words[:-3], "data/gsm8k", "--max-new-tokens", "8", cwd=tmp_path)
+    assert "all 2 responses reused" in again.stderr
 
 
 def test_listings_are_json(tmp_path: Path) -> None:
