@@ -8,12 +8,14 @@ from typing import Any
 
 import altair as alt
 
-from app import text
 from app.labels import GAP, LANES, place
+from results import text
 from results.board import Board, Row, pareto
 from results.statistics import Estimate
 
 COLORS = {"base": "#868e96", "expert": "#1c7ed6", "merged": "#e8590c"}
+NAMES = "#737d87"  # between black and white: readable on a light and on a dark page
+MARGIN = 0.06  # of the range of the values, on each side
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,21 @@ def front(points: Sequence[Point]) -> list[bool]:
 
 def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerChart:
     """The scatter plot; `errors` is the half-width of the bars in standard errors, 0 for none."""
-    records = alt.Data(values=_records(points, errors, log=log))
+    records = _records(points, errors, log=log)
     x = alt.X(
         "length:Q",
         title="mean response length, tokens (shorter is better)",
-        scale=alt.Scale(type="log" if log else "linear", zero=False, padding=30, nice=False),
+        scale=alt.Scale(
+            type="log" if log else "linear", domain=_lengths(records, log=log), zero=False, nice=False
+        ),
         axis=alt.Axis(tickCount=10),
     )
-    y = alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False, padding=25))
-    base = alt.Chart(records).encode(x=x, y=y)
+    y = alt.Y(
+        "accuracy:Q",
+        title="accuracy, %",
+        scale=alt.Scale(domain=_percentages(records), zero=False, nice=False),
+    )
+    base = alt.Chart(alt.Data(values=records)).encode(x=x, y=y)
     color = alt.Color(
         "kind:N",
         scale=alt.Scale(domain=list(COLORS), range=list(COLORS.values())),
@@ -77,11 +85,32 @@ def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerC
     return alt.layer(*layers, *_names(base)).properties(height=520)
 
 
+def _percentages(records: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """The range of the accuracy axis: around the values and their bars, never below 0 or above 100 %."""
+    low = min(record["accuracy_low"] for record in records)
+    high = max(record["accuracy_high"] for record in records)
+    margin = max(MARGIN * (high - low), 1.0)
+    return max(0.0, low - margin), min(100.0, high + margin)
+
+
+def _lengths(records: Sequence[dict[str, Any]], *, log: bool) -> tuple[float, float]:
+    """The range of the length axis, never below 0."""
+    low = min(record["length_low"] for record in records)
+    high = max(record["length_high"] for record in records)
+    if log:
+        factor = max(high / low, 1.1) ** MARGIN
+        return low / factor, high * factor
+    margin = max(MARGIN * (high - low), 1.0)
+    return max(0.0, low - margin), high + margin
+
+
 def _names(base: alt.Chart) -> list[alt.Chart]:
     """One layer for each place that a name can have: the offset of a text mark cannot come from the data."""
     return [
         base.transform_filter(f"datum.label === '{dy} {left}'")
-        .mark_text(align="right" if left else "left", dx=-GAP if left else GAP, dy=dy, fontSize=12)
+        .mark_text(
+            align="right" if left else "left", dx=-GAP if left else GAP, dy=dy, fontSize=12, color=NAMES
+        )
         .encode(text="model:N")
         for dy in LANES
         for left in (False, True)

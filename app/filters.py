@@ -42,16 +42,18 @@ def choose(database: Path, measured: list[Measured]) -> View:
         model_set = _one(
             "Model set", [m.model_set for m in measured], "A base with its experts and their merges."
         )
-        left = [m for m in measured if m.model_set == model_set]
-        suite = _one("Suite", [m.suite for m in left], "Benchmarks that are reported together.")
-        left = [m for m in left if m.suite == suite]
+        mine = [m for m in measured if m.model_set == model_set]
+        suite = _one("Suite", [m.suite for m in mine], "Benchmarks that are reported together.")
+        mine = [m for m in mine if m.suite == suite]
         split = _one(
-            "Split", [m.split for m in left], "Only test scores are results; the others serve selection."
+            "Split", [m.split for m in mine], "Only test scores are results; the others serve selection."
         )
-        left = [m for m in left if m.split == split]
-        benchmarks = _some("Benchmarks", [m.benchmark for m in left], "Means are over the chosen ones.")
+        mine = [m for m in mine if m.split == split]
+        # Of all model sets: what this one lacks is missing, not unknown.
+        everyone = [m.benchmark for m in measured if (m.suite, m.split) == (suite, split)]
+        benchmarks = _some("Benchmarks", everyone, "Means are over the chosen ones.")
         methods = _some(
-            "Methods", [name for m in left for name in m.methods], "Base and experts always stay."
+            "Methods", sorted(name for m in mine for name in m.methods), "Base and experts always stay."
         )
         st.divider()
         st.caption(f"Database  \n`{database}`")
@@ -71,7 +73,7 @@ def _one(label: str, options: list[str], explanation: str) -> str:
 
 
 def _some(label: str, options: list[str], explanation: str) -> tuple[str, ...] | None:
-    """Any number of the options; none chosen means all."""
-    names = sorted(set(options))
+    """Any number of the options, in their order; none chosen means all."""
+    names = list(dict.fromkeys(options))
     chosen = st.multiselect(label, names, placeholder="all", help=explanation, key=f"choice-{label}")
-    return tuple(chosen) or None
+    return tuple(name for name in names if name in chosen) or None

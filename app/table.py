@@ -8,14 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from app import text
+from results import text
 from results.board import Board, Cell, Row
 from results.statistics import Estimate
 
 # Groups of columns beyond accuracy and length.
-OPTIONS = ("votes", "p against base", "cost", "truncated", "no answer", "length spread", "n")
-DEFAULT = ("votes", "p against base", "cost")
-TINTS = {"base": "background-color: #eef1f6", "expert": "background-color: #e7f0ff"}
+OPTIONS = ("votes", "vs base", "cost", "truncated", "no answer", "length spread", "n")
+DEFAULT = ("votes", "vs base", "cost")
+# See-through, so that the text stays readable on a light and on a dark page.
+TINTS = {
+    "base": "background-color: rgba(134, 142, 150, 0.16)",
+    "expert": "background-color: rgba(28, 126, 214, 0.16)",
+}
 
 Column = tuple[str, str]
 MODEL: Column = ("", "model")
@@ -42,7 +46,7 @@ def styled(board: Board, rows: Sequence[Row], options: Sequence[str]) -> Any:
     frame = pd.DataFrame([[of(row) for of in columns.values()] for row in rows], dtype=object)
     frame.columns = pd.MultiIndex.from_tuples(columns)
     kinds = [row.kind for row in rows]
-    ranked = [row.rank is not None and not row.limited for row in rows]
+    ranked = [row.rank is not None for row in rows]
     styler = frame.style.format(lambda value: getattr(value, "text", value))
     styler = styler.apply(lambda column: [TINTS.get(kind, "") for kind in kinds], axis=0)
     accuracies = [column for column in columns if column[1] == "accuracy"]
@@ -67,15 +71,15 @@ def _columns(board: Board, options: Sequence[str]) -> dict[Column, Callable[[Row
             (mean, "accuracy"): lambda row: _number(row.accuracy, text.percent),
             (mean, "length"): lambda row: _number(row.length, text.tokens),
         }
-    columns["against", "expert length"] = lambda row: _plain(row.length_reduction, text.change)
-    if "p against base" in options:
-        columns["against", "base points"] = lambda row: _plain(_difference(row), text.points)
-        columns["against", "base p"] = lambda row: _plain(_p(row), text.p_value)
-    for benchmark in board.benchmarks:
-        columns |= _benchmark_columns(board, benchmark, options)
+    columns["compared", "length vs expert"] = lambda row: _plain(row.length_reduction, text.change)
+    if "vs base" in options:
+        columns["compared", "points vs base"] = lambda row: _plain(row.accuracy_gain, text.points)
+        columns["compared", "p vs base"] = lambda row: _plain(_p(row), text.p_value)
     if "cost" in options:
         columns["merge", "time"] = lambda row: _plain(row.merge_seconds, text.seconds)
-        columns["merge", "memory"] = lambda row: _plain(row.peak_bytes, lambda value: text.size(int(value)))
+        columns["merge", "memory"] = lambda row: _plain(row.peak_bytes, text.size)
+    for benchmark in board.benchmarks:
+        columns |= _benchmark_columns(board, benchmark, options)
     return columns
 
 
@@ -107,10 +111,6 @@ def _vote(n: int, cell: Cell) -> Written | None:
 
 def _p(row: Row) -> float | None:
     return row.against_base.p if row.against_base else None
-
-
-def _difference(row: Row) -> float | None:
-    return row.against_base.difference if row.against_base else None
 
 
 def _number(estimate: Estimate | None, write: Callable[[Estimate], str]) -> Written | None:

@@ -159,23 +159,36 @@ def _check(models: tuple[Checkpoint, ...], named: list[dict[str, str]], arch: Ar
             for name, source in found.items()
             if model.tensors[source].dtype not in FLOAT_DTYPES and role_of(name, arch) is not Role.BUFFER
         ]
+        problems += _size_problems(model, arch)
     if problems:
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise BadInput("base and experts do not match:\n  " + "\n  ".join(problems[:SHOWN]) + more)
+
+
+def _size_problems(model: Checkpoint, arch: Architecture) -> list[str]:
+    """Embeddings whose shape is not what the model's own config says."""
+    said = (model.config.get("vocab_size"), model.config.get("hidden_size", model.config.get("n_embd")))
+    return [
+        f"{stored.name} of {model.name} is {list(stored.shape)}, its config says {list(said)}"
+        for stored in model.tensors.values()
+        if role_of(stored.name, arch) is Role.EMBED
+        and any(n is not None and n != size for n, size in zip(said, stored.shape, strict=False))
+    ]
 
 
 def _target(name: str, order: int, sources: list[str], recipe: Recipe, arch: Architecture) -> Target:
     role = role_of(name, arch)
     stored = recipe.base.tensors[sources[0]]
     info = TensorInfo(name, stored.shape, role, block_of(name, arch), order, arch.input_axis)
-    action = _action(role, recipe.method)
+    action = _action(info, recipe.method)
     keeps = role is Role.BUFFER or recipe.method.out_dtype == "base"
     return Target(info, action, stored.dtype if keeps else DTYPES[recipe.method.out_dtype], tuple(sources))
 
 
-def _action(role: Role, method: Method) -> str:
+def _action(info: TensorInfo, method: Method) -> str:
     """What happens to a tensor of this role."""
-    if role in (Role.BUFFER, Role.TASK_HEAD):
+    role = info.role
+    if role in (Role.BUFFER, Role.TASK_HEAD) or method.leaves(role, info.block):
         return "base"
     if role in (Role.EMBED, Role.POS_EMBED, Role.LM_HEAD):
         return method.embeddings

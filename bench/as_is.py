@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.choice import set_of, set_with, specs_of
-from bench.config import model_set
+from bench.choice import recorded_name, set_of, set_with, short, specs_of
+from bench.config import ModelSet, model_set
 from bench.errors import BadInput
-from bench.road import Road, RunReport, Say, board_of, opened
+from bench.road import Road, RunReport, Say, board_of, check_stored_set, opened
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ def evaluate_models(
         raise BadInput("name what to evaluate: --model FOLDER, --model zoo:NAME, or --models SET")
     named = specs or (specs_of(model_set(models)) if models and not rescore else [])
     checkpoints = [_open(spec) for spec in named]
+    found = model_set(models) if models and named else None
     asked = pools(suite, options)
-    with opened(runs, db, options, say) as road:
-        targets = [_identified(road, checkpoint, models) for checkpoint in checkpoints]
+    with opened(runs, db, say) as road:
+        targets = [_identified(road, checkpoint, found) for checkpoint in checkpoints]
         if not named:
+            check_stored_set(road.store, models)
             targets = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
             if not targets:
                 raise BadInput(f"nothing is stored for {suite.name}: there is nothing to grade again")
@@ -51,30 +53,55 @@ def evaluate_models(
 
 def _open(spec: str) -> Checkpoint:
     from bench.checkpoint import Checkpoint, locate
+    from bench.loading import require_tokenizer
 
-    return Checkpoint(locate(spec), spec)
+    model = Checkpoint(locate(spec), spec)
+    require_tokenizer(model.path, spec)
+    return model
 
 
-def _identified(road: Road, model: Checkpoint, models: str | None) -> EvalTarget:
+def _identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTarget:
     """Record what a model is (a merge of ours, a member of a configured set, or a stranger) and return it."""
     from bench.identity import fingerprint
-    from bench.lineage import base_row, expert_row, merged_row, target
+    from bench.lineage import merged_row, target
     from bench.writer import read_manifest
 
     mark = fingerprint(model.path, road.place.fingerprints)
     manifest = read_manifest(model.path)
-    if manifest is not None:
-        parents = [expert["name"] for expert in manifest["experts"]]
-        name = models or set_with(manifest["base"]["name"], parents)
-        row = merged_row(model, {**manifest, "fingerprint": mark}, name)
-        base, expert = row["base"], row["experts"][0]
-    else:
-        found = model_set(models) if models else set_of(model.name)
-        name = found.name if found else model.path.name
-        base = fingerprint(_open(found.base).path, road.place.fingerprints) if found else mark
-        others = list(found.experts.items()) if found else []
-        expert = fingerprint(_open(others[0][1]).path, road.place.fingerprints) if others else None
-        label = next((domain for domain, spec in others if spec == model.name), None)
-        row = expert_row(label, model, mark, base, name) if label else base_row(model, mark, name)
+    if manifest is None:
+        return _unmerged(road, model, mark, asked)
+    if manifest["fingerprint"] != mark:
+        raise BadInput(
+            f"{model.name} was changed after it was merged: remove its manifest to evaluate it as it is"
+        )
+    base, experts = manifest["base"], manifest["experts"]
+    parents = set_with(base["name"], [expert["name"] for expert in experts])
+    marks = [base["fingerprint"], *(expert["fingerprint"] for expert in experts)]
+    name = recorded_name(parents, marks)
+    if asked is not None and asked.name != name:
+        raise BadInput(
+            f"{model.name} is a merge of {name}, not of the model set {asked.name}: leave out --models"
+        )
+    row = merged_row(model, manifest, name)
     road.record("checkpoints", [row])
-    return target(row, base=base, expert=expert)
+    return target(row, base=marks[0], expert=marks[1])
+
+
+def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) -> EvalTarget:
+    """A base or expert of a configured set; a stranger is the base of a set of its own."""
+    from bench.identity import fingerprint
+    from bench.lineage import base_row, expert_row, target
+
+    found = asked or set_of(model.name)
+    if found is None:
+        row = base_row(model, mark, f"{short(model.name)}@{mark[:6]}")
+        road.record("checkpoints", [row])
+        return target(row, base=mark, expert=None)
+    if model.name not in specs_of(found):
+        members = ", ".join(specs_of(found))
+        raise BadInput(f"{model.name} is not in the model set {found.name} ({members}): leave out --models")
+    base, *experts = [fingerprint(_open(spec).path, road.place.fingerprints) for spec in specs_of(found)]
+    label = next((domain for domain, spec in found.experts.items() if spec == model.name), None)
+    row = expert_row(label, model, mark, base, found.name) if label else base_row(model, mark, found.name)
+    road.record("checkpoints", [row])
+    return target(row, base=base, expert=experts[0])

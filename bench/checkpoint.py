@@ -30,6 +30,19 @@ DTYPE_BYTES = {
 }
 FLOAT_DTYPES = {"F64", "F32", "F16", "BF16"}
 MAX_HEADER = 100_000_000
+# What belongs to a model beside its weights and its config.
+COMPANIONS = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+)
 ZOO = Path(__file__).parent / "zoo" / "models"
 
 

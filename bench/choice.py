@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.config import ModelSet, choose, model_set, model_set_names, suite_defaults
 from bench.errors import BadInput
+from bench.identity import digest
 
 
 def settings_of(text: str, settings: Mapping[str, Any], suite: str = "") -> tuple[str, dict[str, Any]]:
@@ -36,13 +37,25 @@ def chosen_models(models: str | None, base: str | None, experts: list[str], *, s
     return model_set(name)
 
 
+def short(spec: str) -> str:
+    """The last part of a folder, a Hub id or zoo:NAME."""
+    return Path(spec.removeprefix("zoo:")).name
+
+
+def recorded_name(found: ModelSet, fingerprints: list[str]) -> str:
+    """The name that rows are stored under: a configured set's own, else one that its models' contents make unique."""
+    if found.name in model_set_names():
+        return found.name
+    return f"{found.name}@{digest(fingerprints, 3)}"
+
+
 def ad_hoc(base: str, experts: list[str]) -> ModelSet:
     """A model set of models that no config names; its name and its experts' come from their folders."""
     from bench.recipe import parse_expert
 
-    names = [Path(parse_expert(expert)[0]).name for expert in experts]
+    names = [short(parse_expert(expert)[0]) for expert in experts]
     labels = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names, 1)]
-    title = "+".join([Path(base).name, *labels])
+    title = "+".join([short(base), *labels])
     return ModelSet(name=title, base=base, experts=dict(zip(labels, experts, strict=True)))
 
 
@@ -51,13 +64,11 @@ def specs_of(found: ModelSet) -> list[str]:
     return [found.base, *found.experts.values()]
 
 
-def set_with(base: str, experts: list[str]) -> str:
-    """Name of the configured set of these models, or one made of their names."""
-    for name in model_set_names():
-        found = model_set(name)
-        if found.base == base and list(found.experts.values()) == experts:
-            return name
-    return ad_hoc(base, experts).name
+def set_with(base: str, experts: list[str]) -> ModelSet:
+    """The configured set of these models, or one made of their names."""
+    every = (model_set(name) for name in model_set_names())
+    same = (found for found in every if specs_of(found) == [base, *experts])
+    return next(same, ad_hoc(base, experts))
 
 
 def set_of(spec: str) -> ModelSet | None:

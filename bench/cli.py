@@ -169,13 +169,13 @@ def merge(
     if json:
         _print_json({"path": str(result.path), "reused": result.reused, **result.manifest})
         return
-    from bench.show import bytes_text
+    from results import text
 
     done = "Already there" if result.reused else "Wrote"
     _print(
         f"{done} {result.path}: {recipe.label}, {result.manifest['seconds']:.1f} s and "
         f"{result.manifest['statistics_seconds']:.1f} s for statistics, peak memory "
-        f"{bytes_text(result.manifest['peak_bytes'])}."
+        f"{text.size(result.manifest['peak_bytes'])}."
     )
 
 
@@ -216,7 +216,8 @@ def evaluate_command(
 
 @app.command()
 def table(
-    suite: Annotated[str, typer.Argument(help="Suite, or one benchmark.")] = "mini_l2s",
+    named: Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Suite, or one benchmark.")] = None,
+    suite: Suite = "mini_l2s",
     models: Models = None,
     method: Annotated[
         str | None, typer.Option("--method", help="Only these methods, comma-separated.")
@@ -229,8 +230,12 @@ def table(
     """The leaderboard of a suite, from what is stored."""
     from bench.road import board_of
 
-    methods = method.split(",") if method else None
-    board = board_of(_database(runs, db), suite, split=split, model_set=models, methods=methods)
+    if db is not None and not db.exists():
+        raise BadInput(
+            f"--db {db}: no such file. `bench run` makes one; without --db it is RUNS/leaderboard.duckdb."
+        )
+    methods = [name.strip() for name in method.split(",")] if method else None
+    board = board_of(_database(runs, db), named or suite, split=split, model_set=models, methods=methods)
     _print_board(board, json=json, extra={})
 
 
@@ -276,6 +281,7 @@ def plan(
     base: Base = None,
     expert: Experts = None,
     set_: Settings = None,
+    suite: Suite = "mini_l2s",
     json: Json = False,
 ) -> None:
     """What a merge would read, merge, copy and write, from headers alone."""
@@ -284,8 +290,8 @@ def plan(
     from bench.plan import plan as make_plan
     from bench.recipe import build_recipe, parse_settings
 
-    chosen = chosen_models(models, base, expert or [], suite="mini_l2s")
-    name, settings = settings_of(method, parse_settings(set_ or []))
+    chosen = chosen_models(models, base, expert or [], suite=suite)
+    name, settings = settings_of(method, parse_settings(set_ or []), suite)
     made = make_plan(build_recipe(name, settings, chosen.base, list(chosen.experts.values())))
     _report(f"plan: {made.label}", plan_listing(made), json=json, whole=made)
 
@@ -308,7 +314,7 @@ def doctor(runs: Runs = Path("runs"), db: Db = None, json: Json = False) -> None
     _report("doctor", rows, json=json)
     failed = [c.name for c in checks if c.required and not c.ok]
     if failed:
-        raise CheckFailed(f"failed: {', '.join(failed)}")
+        raise CheckFailed(", ".join(failed))
 
 
 def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
@@ -369,12 +375,12 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
-    except (BadInput, StoreError, PermissionError) as error:
+    except (BadInput, StoreError, OSError) as error:
         _say(f"error: {error}")
         sys.exit(2)
     except CheckFailed as error:
         _say(f"failed: {error}")
         sys.exit(1)
     except Interrupted:
-        _say("\nInterrupted. What was finished is kept: the same command goes on from there.")
+        _say("\nInterrupted. Finished responses and merges are kept: the same command goes on from there.")
         sys.exit(130)

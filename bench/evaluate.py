@@ -150,7 +150,7 @@ def _sample(
         threads=options.threads,
     )
     requests = [Request(id, ask.prompt, pool.draw.sampling, ask.seed) for id, (pool, ask) in missing.items()]
-    done = _Sampled(batch_size=getattr(engine, "batch_size", None), threads=getattr(engine, "threads", None))
+    done = _Sampled(batch_size=engine.batch_size, threads=engine.threads)
     started = time.perf_counter()
     with _bar(f"{target.name}: answering", len(requests), show=progress) as advance:
         for group in engine.generate(requests):

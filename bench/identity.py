@@ -16,24 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.checkpoint import COMPANIONS
+
 if TYPE_CHECKING:
     from tasks.contract import Sampling
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks", "results")
 CHUNK = 1 << 24
-FINGERPRINTED = (
-    "config.json",
-    "model.safetensors.index.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-)
+FINGERPRINTED = ("config.json", "model.safetensors.index.json", *COMPANIONS)
 
 
 def digest(value: Any, size: int = 10) -> str:
@@ -127,7 +118,7 @@ def _hash_file(file: Path) -> str:
 def _recall(memory: Path) -> dict[str, str]:
     try:
         return dict(json.loads(memory.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError):
         return {}
 
 

@@ -117,9 +117,14 @@ def stored_targets(store: Store, benchmarks: list[str], model_set: str | None) -
 
 
 def record(spool: Spool, store: Store, table: str, rows: list[dict[str, Any]]) -> None:
-    """Append the rows that say something new: a row equal to the current one of its key is not repeated."""
-    key = TABLES[table].key
+    """Append the rows that say something new: a row that equals the newest of its subject is not repeated.
+
+    The subject of a checkpoint row is its name in its set, which may have meant another checkpoint meanwhile.
+    """
+    subject = ("model_set", "name") if table == "checkpoints" else TABLES[table].key
+    condition = " AND ".join(f'"{column}" = ?' for column in subject)
+    newest = f"SELECT * FROM current_{table} WHERE {condition} ORDER BY created_at DESC LIMIT 1"
     for row in rows:
-        found = store.fetch(table, [row[key[0]]], **{name: row.get(name) for name in key[1:]})
-        if not any(all(old.get(name) == value for name, value in row.items()) for old in found):
+        found = store.rows(newest, [row[column] for column in subject])
+        if not found or any(found[0].get(name) != value for name, value in row.items()):
             spool.append(table, row)

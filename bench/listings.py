@@ -7,7 +7,7 @@ from typing import Any
 from bench.config import model_set, model_set_names, presets
 from bench.plan import Plan
 from bench.recipe import method_class, method_names, parameter_names
-from bench.show import bytes_text
+from results import text
 
 
 def method_listing() -> list[dict[str, Any]]:
@@ -158,9 +158,9 @@ def plan_listing(plan: Plan) -> list[dict[str, Any]]:
         "tensors by role": ", ".join(f"{n} {role}" for role, n in plan.roles.items()),
         "needs": ", ".join(plan.needs) or "nothing",
         "LM head": "tied to the embedding" if plan.tied else "its own",
-        "to read": bytes_text(plan.read_bytes),
-        "to write": bytes_text(plan.write_bytes),
-        "statistics on disk": bytes_text(plan.statistics_bytes),
+        "to read": text.size(plan.read_bytes),
+        "to write": text.size(plan.write_bytes),
+        "statistics on disk": text.size(plan.statistics_bytes),
         "time, roughly": f"{plan.seconds:.0f} s and the statistics"
         if plan.needs
         else f"{plan.seconds:.0f} s",

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,12 @@ CLEAR = Path("/proc/self/clear_refs")
 
 def reset_peak() -> None:
     """Start a new measurement of this process's peak memory, where the system can (Linux)."""
-    try:
+    with suppress(OSError):  # not Linux, or not allowed: the peak is then that of the whole process so far
         CLEAR.write_text("5")
-    except OSError:  # not Linux, or not allowed: the peak is then that of the whole process so far
-        return
 
 
 def peak_bytes() -> int:
-    """Maximum resident memory since `reset_peak`, in bytes."""
+    """Maximum resident memory since `reset_peak`, in bytes, libraries included."""
     if STATUS.is_file():
         for line in STATUS.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
@@ -67,8 +66,18 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_bytes": memory,
+        "accelerator": _accelerator(),
         "python": platform.python_version(),
     }
+
+
+def _accelerator() -> str | None:
+    """Model of the first NVIDIA GPU, None without its driver."""
+    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("Model:"):
+                return line.split(":", 1)[1].strip()
+    return None
 
 
 def _processor() -> str:

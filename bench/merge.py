@@ -48,6 +48,12 @@ class Place:
         """Folder of Fishers and activations."""
         return self.runs / "statistics"
 
+    def lock(self, out: Path) -> Path:
+        """The lock of a merge into `out`: kept here, so that nothing is left beside it."""
+        folder = self.runs / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{digest(str(out.resolve()))}.lock"
+
     @property
     def fingerprints(self) -> Path:
         """File of remembered fingerprints."""
@@ -88,7 +94,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
     alignment = align(recipe)
     identity = merge_id(recipe, place)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
+    with FileLock(place.lock(out)):
         found = _existing(out, identity, place)
         if found is not None:
             return MergeResult(out, found, True)
@@ -127,6 +133,7 @@ def _merge_into(
     job: Job, draft: Path, identity: str, place: Place, say: Callable[[str], None]
 ) -> dict[str, Any]:
     recipe = job.recipe
+    _import_first(recipe)
     reset_peak()
     started = time.perf_counter()
     _gather_statistics(job, place, say)
@@ -145,10 +152,19 @@ def _merge_into(
     copy_companions(source.path, draft, tied=job.alignment.tied, dtype=_config_dtype(recipe))
     seconds = time.perf_counter() - started - waited
     layers = [*recipe.method.layers(seen), *job.notes]
-    manifest = _manifest(job, identity, place, seconds=seconds, statistics_seconds=spent, layers=layers)
+    measured = {"seconds": seconds, "statistics_seconds": spent, "peak_bytes": peak_bytes()}
+    manifest = _manifest(job, identity, place, layers=layers, **measured)
     manifest["fingerprint"] = fingerprint(draft, place.fingerprints, renamed={UNNAMED_CONFIG: "config.json"})
     (draft / "README.md").write_text(model_card(manifest, recipe.method.card), encoding="utf-8")
     return manifest
+
+
+def _import_first(recipe: Recipe) -> None:
+    """Libraries are loaded before time and memory are measured: what a merge costs does not depend on its turn."""
+    import torch  # noqa: F401
+
+    if recipe.method.needs():
+        import transformers.modeling_utils  # noqa: F401
 
 
 def _config_dtype(recipe: Recipe) -> Any:
@@ -175,7 +191,6 @@ def _manifest(job: Job, identity: str, place: Place, **measured: Any) -> dict[st
         "tensors": dict(job.alignment.actions),
         "tied": job.alignment.tied,
         "notes": list(job.alignment.notes),
-        "peak_bytes": peak_bytes(),
         **measured,
     }
 

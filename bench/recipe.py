@@ -148,6 +148,6 @@ def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) 
 
 
 def check_data(recipe: Recipe, files: list[Path]) -> None:
-    """Training statistics on data need one readable file per expert; methods without them take none."""
+    """Refuse data files for a method that uses none, which is every method so far."""
     if files:
         raise BadInput(f"{recipe.name} needs no data: leave out --data ({', '.join(map(str, files))})")

@@ -60,16 +60,20 @@ class Road:
         self, target: EvalTarget, asked: list[Pool], options: EvalOptions, *, rescore: bool = False
     ) -> None:
         """Evaluate one model and say what was done."""
+        from bench.engines import engine_identity
         from bench.evaluate import evaluate
 
         report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
         self.note(report.sentence())
         if report.generated:  # what was chosen for us, now that it is known
-            self.facts.update(batch_size=report.batch_size, threads=report.threads)
+            _, dtype = engine_identity(options.engine, target.path, dtype=options.dtype)
+            self.facts.update(
+                engine=options.engine, dtype=dtype, batch_size=report.batch_size, threads=report.threads
+            )
 
 
 @contextmanager
-def opened(runs: Path, db: Path, options: EvalOptions, say: Say) -> Iterator[Road]:
+def opened(runs: Path, db: Path, say: Say) -> Iterator[Road]:
     """Store, spool and the run's row; the spool goes into the database at the end, however it ends."""
     from bench.merge import Place
     from results.spool import Spool
@@ -77,8 +81,10 @@ def opened(runs: Path, db: Path, options: EvalOptions, say: Say) -> Iterator[Roa
 
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     store = Store(db)
+    with store.reading():  # what is no database of ours is refused here, before any work
+        pass
     store.ingest()
-    facts = _run_row(run_id, options)
+    facts = _run_row(run_id)
     road = Road(Place(runs), store, Spool(store.spool_dir, run_id), dict(facts), say)
     road.spool.append("runs", facts)
     try:
@@ -90,7 +96,8 @@ def opened(runs: Path, db: Path, options: EvalOptions, say: Say) -> Iterator[Roa
         store.ingest()
 
 
-def _run_row(run_id: str, options: EvalOptions) -> dict[str, Any]:
+def _run_row(run_id: str) -> dict[str, Any]:
+    """The run's own row; engine, dtype, batch size and threads are known once something was generated."""
     from bench.machine import commit, machine, package_versions
 
     head, dirty = commit()
@@ -101,11 +108,17 @@ def _run_row(run_id: str, options: EvalOptions) -> dict[str, Any]:
         "dirty": dirty,
         "packages": package_versions(),
         "machine": machine(),
-        "engine": options.engine,
-        "dtype": options.dtype,
-        "batch_size": options.batch_size,
-        "threads": options.threads,
+        "created_at": datetime.now(UTC),
     }
+
+
+def check_stored_set(store: Store, model_set: str | None) -> None:
+    """Refuse the name of a model set that is neither stored nor configured."""
+    from bench.config import model_set_names
+
+    known = {row["model_set"] for row in store.rows("SELECT DISTINCT model_set FROM checkpoints")}
+    if model_set is not None and model_set not in known | set(model_set_names()):
+        raise unknown("model set", model_set, known | set(model_set_names()))
 
 
 def board_of(
@@ -116,12 +129,14 @@ def board_of(
     from results.leaderboard import leaderboard
     from results.store import Store
 
+    store = Store(db)
     found = chosen_suite(EvalOptions(suite=suite, split=split))
+    check_stored_set(store, model_set)
     for method in methods or ():
         if method not in method_names():
             raise unknown("method", method, method_names())
     return leaderboard(
-        Store(db),
+        store,
         found.name,
         model_set=model_set,
         split=split,

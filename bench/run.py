@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.choice import chosen_models, settings_of
+from bench.choice import chosen_models, recorded_name, settings_of
 from bench.config import ModelSet
 from bench.errors import BadInput
 from bench.road import Road, RunReport, Say, board_of, opened
@@ -32,6 +32,7 @@ def run(
 ) -> RunReport:
     """Merge with every method, evaluate base, experts and merges, record, and build the board."""
     from bench.alignment import align
+    from bench.loading import require_tokenizer
     from bench.questions import pools
     from bench.recipe import parse_settings
 
@@ -40,13 +41,16 @@ def run(
     recipes, refused = _recipes(methods, parse_settings(settings), chosen, suite.name)
     for recipe in recipes:
         align(recipe)
+    for model in (recipes[0].base, *recipes[0].experts):
+        require_tokenizer(model.path, model.name)
     asked = pools(suite, options)
-    with opened(runs, db, options, say) as road:
+    with opened(runs, db, say) as road:
         for sentence in refused:
             road.note(sentence)
-        for target in _merge_and_record(road, recipes, chosen):
+        targets = _merge_and_record(road, recipes, chosen)
+        for target in targets:
             road.evaluate(target, asked, options)
-    board = board_of(db, options.suite, split=options.split, model_set=chosen.name)
+    board = board_of(db, options.suite, split=options.split, model_set=targets[0].model_set)
     return RunReport(board, road.summary)
 
 
@@ -88,14 +92,15 @@ def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> li
     first = recipes[0]
     base = fingerprint(first.base.path, road.place.fingerprints)
     experts = [fingerprint(expert.path, road.place.fingerprints) for expert in first.experts]
-    rows = [base_row(first.base, base, chosen.name)]
+    name = recorded_name(chosen, [base, *experts])
+    rows = [base_row(first.base, base, name)]
     rows += [
-        expert_row(label, model, mark, base, chosen.name)
+        expert_row(label, model, mark, base, name)
         for label, model, mark in zip(chosen.experts, first.experts, experts, strict=True)
     ]
     for recipe in recipes:
         result = _merge(road, recipe)
-        rows.append(merged_row(Checkpoint(result.path, str(result.path)), result.manifest, chosen.name))
+        rows.append(merged_row(Checkpoint(result.path, str(result.path)), result.manifest, name))
         if not result.reused:
             road.spool.append_many("layers", layer_rows(result))
     road.record("methods", [method_row(recipe) for recipe in recipes])
@@ -108,6 +113,9 @@ def _merge(road: Road, recipe: Recipe) -> MergeResult:
     from bench.show import status
 
     out = road.place.runs / "merges" / merge_id(recipe, road.place)
+    if not out.exists():
+        # Evaluation needs it anyway; loaded now, every merge of a run is measured on the same floor.
+        import transformers.modeling_utils  # noqa: F401
     with status() as show:
         result = merge(recipe, out, road.place, say=show)
     cost = result.manifest["seconds"] + result.manifest["statistics_seconds"]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from results import text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from results.board import Board, Cell, Row
-    from results.statistics import Estimate
 
-MISSING = "–"
 WIDTH = 110
 
 
@@ -34,42 +34,13 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def bytes_text(n: float | None) -> str:
-    """`1.5 GB`."""
-    if n is None:
-        return MISSING
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n >= size:
-            return f"{n / size:.{0 if n >= 100 * size else 1}f} {unit}"
-    return f"{n:.0f} B"
-
-
-def percent(estimate: Estimate | None) -> str:
-    """`52.3 ±2.1`: percentage with its standard error."""
-    if estimate is None:
-        return MISSING
-    error = "" if estimate.stderr is None else f" ±{100 * estimate.stderr:.1f}"
-    return f"{100 * estimate.value:.1f}{error}"
-
-
-def number(estimate: Estimate | None) -> str:
-    """`31.4`."""
-    return MISSING if estimate is None else f"{estimate.value:.1f}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def board_tables(board: Board) -> list[Table]:
     """The leaderboard of each model set, what went wrong in its answers, and its self-consistency."""
     tables = []
     for model_set in board.model_sets:
         rows = [row for row in board.rows if row.model_set == model_set]
         tables.append(_main_table(board, model_set, rows))
-        if any(_troubles(cell) != MISSING for row in rows for cell in row.cells.values()):
+        if any(_troubles(cell) != text.MISSING for row in rows for cell in row.cells.values()):
             tables.append(_troubles_table(board, rows))
         tables += [_votes_table(board, benchmark, rows) for benchmark, votes in board.votes.items() if votes]
     return tables
@@ -100,7 +71,8 @@ def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
         f"{board.suite} · models {model_set} · {board.split} split",
         "Accuracy in % ± standard error; below it the mean response length in tokens. Means are unweighted over "
         "benchmarks; length against the expert is the mean of per-benchmark ratios. p: exact McNemar test against "
-        "the base on the same questions, benchmarks pooled. Merge: seconds with statistics, peak memory.",
+        "the base on the same questions, benchmarks pooled. Merge: time with statistics, and peak memory of "
+        "the process, libraries included.",
         [
             *(_heading(benchmark, rows) for benchmark in board.benchmarks),
             "mean",
@@ -123,6 +95,8 @@ def _coverages(benchmark: str, rows: list[Row]) -> set[str]:
 
 def _heading(benchmark: str, rows: list[Row]) -> str:
     coverages = _coverages(benchmark, rows)
+    if not coverages:
+        return f"{benchmark}\nnot run"
     n = coverages.pop().replace(" of ", "\nof ") if len(coverages) == 1 else "varies"
     return f"{benchmark}\nn = {n}"
 
@@ -135,43 +109,43 @@ def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
     name = row.name + (" (reconstructed)" if row.reconstructed else "")
     rank = f"{row.rank}. " if row.rank else ""
     state = "" if row.complete else f"\nincomplete: no {', '.join(row.missing)}"
-    reduction = MISSING if row.length_reduction is None else f"{100 * row.length_reduction:+.1f}%"
+    reduction = text.change(row.length_reduction)
     cost = (
-        MISSING
+        text.MISSING
         if row.merge_seconds is None
-        else f"{_seconds(row.merge_seconds)}\n{bytes_text(row.peak_bytes)}"
+        else f"{text.seconds(row.merge_seconds)}\n{text.size(row.peak_bytes)}"
     )
     return [
         _literal(f"{rank}{name}{state}"),
         *(_cell(row.cells.get(benchmark), coverage=benchmark in varies) for benchmark in board.benchmarks),
-        f"{percent(row.accuracy)}\n{number(row.length)}",
+        f"{text.percent(row.accuracy)}\n{text.number(row.length)}",
         reduction,
-        _p(row.against_base.p if row.against_base else None),
+        text.p_value(row.against_base.p if row.against_base else None),
         cost,
     ]
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value >= 0.1 else f"{1000 * value:.0f} ms"
-
-
-def _literal(text: str) -> str:
+def _literal(words: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(words)
 
 
 def _cell(cell: Cell | None, *, coverage: bool) -> str:
     if cell is None:
-        return MISSING
-    lines = [percent(cell.accuracy), number(cell.length), *([f"n = {cell.coverage}"] if coverage else [])]
+        return text.MISSING
+    lines = [
+        text.percent(cell.accuracy),
+        text.number(cell.length),
+        *([f"n = {cell.coverage}"] if coverage else []),
+    ]
     return "\n".join(lines)
 
 
 def _troubles(cell: Cell | None) -> str:
     """Shares of answers without a result and of answers cut off at the budget."""
     if cell is None or not (cell.no_answer or cell.truncated):
-        return MISSING
+        return text.MISSING
     return f"{100 * (cell.no_answer or 0):.1f} / {100 * (cell.truncated or 0):.1f}"
 
 
@@ -188,12 +162,12 @@ def _votes_table(board: Board, benchmark: str, rows: list[Row]) -> Table:
     votes = board.votes[benchmark]
     table = _table(
         f"self-consistency on {benchmark}",
-        "Accuracy in % of the majority of n sampled answers ± standard error (questions resampled, then draws).",
+        "Accuracy in % of the majority of n sampled answers ± standard error over questions.",
         [f"n = {n}" for n in votes],
     )
     for row in rows:
         cell = row.cells.get(benchmark)
-        table.add_row(_literal(row.name), *(percent(cell.votes.get(n) if cell else None) for n in votes))
+        table.add_row(_literal(row.name), *(text.percent(cell.votes.get(n) if cell else None) for n in votes))
     return table
 
 

@@ -14,6 +14,7 @@ from bench.alignment import Target
 from bench.checkpoint import Checkpoint, Stored, read_header
 from bench.errors import BadInput
 from bench.identity import code_digest, digest
+from bench.loading import load_model, require_tokenizer
 from bench.writer import check_disk
 from methods.common.contract import Need
 
@@ -70,9 +71,8 @@ def provide(
     final = folder / identity
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{identity}.lock"):
-        if (final / RECORD).is_file():
-            record = json.loads((final / RECORD).read_text(encoding="utf-8"))
-            return Statistic(identity, _tensors(final), float(record["seconds"]), True)
+        if (found := _stored(final, identity)) is not None:
+            return found
         wanted = {
             t.sources[source]: t for t in targets if t.info.block is not None and t.info.role in need.roles
         }
@@ -82,8 +82,6 @@ def provide(
             )
         check_disk(folder, size_of(need, list(wanted.values())), f"the statistic {need.kind}")
         say(f"computing {need.kind} of {model.name} ({_describe(need)})")
-        import transformers  # noqa: F401  # importing it is no part of what the statistic costs
-
         started = time.perf_counter()
         values = _compute(need, model, set(wanted))
         seconds = time.perf_counter() - started
@@ -100,6 +98,16 @@ def provide(
             },
         )
     return Statistic(identity, _tensors(final), seconds, False)
+
+
+def _stored(final: Path, identity: str) -> Statistic | None:
+    """The statistic on disk, None when it is not there or damaged (it is then made again)."""
+    try:
+        record = json.loads((final / RECORD).read_text(encoding="utf-8"))
+        return Statistic(identity, _tensors(final), float(record["seconds"]), True)
+    except (OSError, ValueError, TypeError, KeyError, BadInput):
+        shutil.rmtree(final, ignore_errors=True)
+        return None
 
 
 def size_of(need: Need, wanted: list[Target]) -> int:
@@ -156,25 +164,24 @@ def stored_name(name: str, model: PreTrainedModel, wanted: set[str]) -> str | No
 
 
 def _load(model: Checkpoint, dtype: str) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
+    import torch
 
-    disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(
-        model.path, dtype="auto" if dtype == "checkpoint" else dtype
-    )
-    loaded.eval()
-    return loaded
+    return load_model(model.path, "auto" if dtype == "checkpoint" else getattr(torch, dtype))
 
 
 def _random_tokens(model: Checkpoint, need: Need) -> Tensor:
     """[samples, length] uniform token ids: one CPU generator, one call."""
     import torch
 
-    size = int(model.config["vocab_size"])
+    size = model.config.get("vocab_size")
+    if not isinstance(size, int) or size < 1:
+        raise BadInput(
+            f"config.json of {model.name} has vocab_size {size!r}: random tokens need a whole number"
+        )
     if need.options["vocabulary"] == "tokenizer":
         from transformers import AutoTokenizer
 
+        require_tokenizer(model.path, model.name)
         size = len(AutoTokenizer.from_pretrained(model.path))
     length = int(need.options["length"])
     limit = int(model.config.get("max_position_embeddings", model.config.get("n_positions", length)))

@@ -30,6 +30,7 @@ class EvalOptions:
 def chosen_suite(options: EvalOptions) -> Suite:
     """The suite, after checking split, prompt mode and engine against it."""
     from bench.engines import ENGINES
+    from bench.engines.hf import DTYPES
 
     try:
         suite = resolve(options.suite)
@@ -42,6 +43,8 @@ def chosen_suite(options: EvalOptions) -> Suite:
             raise unknown(f"split of {benchmark.name}", options.split, benchmark.splits)
         if options.prompt_mode is not None and options.prompt_mode not in benchmark.prompts:
             raise unknown(f"prompt mode of {benchmark.name}", options.prompt_mode, benchmark.prompts)
+    if options.dtype is not None and options.dtype not in DTYPES:
+        raise unknown("dtype", options.dtype, DTYPES)
     if options.data_dir is not None and not options.data_dir.is_dir():
         raise BadInput(f"--data-dir {options.data_dir}: no such folder")
     return suite

@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bench.alignment import Target
+from bench.checkpoint import COMPANIONS
 from bench.errors import BadInput
+from results import text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SHARD_BYTES = 4_000_000_000
 MANIFEST = "mergeboard.json"
+MANIFEST_KEYS = (
+    "merge_id", "method", "label", "parameters", "base", "experts", "fingerprint", "seconds", "statistics_seconds",
+    "peak_bytes",
+)  # fmt: skip
 UNNAMED_CONFIG = "config.json.draft"  # without a config.json, no tool takes a draft for a checkpoint
 
 
@@ -104,19 +110,7 @@ def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
 
 def copy_companions(source: Path, folder: Path, *, tied: bool, dtype: str | None) -> None:
     """Config, generation config and tokenizer files of `source`; only the head's tying and the dtype may change."""
-    names = (
-        "generation_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-        "merges.txt",
-        "tokenizer.model",
-        "chat_template.jinja",
-        "chat_template.json",
-    )
-    for name in names:
+    for name in COMPANIONS:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
@@ -145,9 +139,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        found = dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise BadInput(f"{file} is damaged: {error}. Remove the folder and merge again.") from error
+    missing = [key for key in MANIFEST_KEYS if key not in found]
+    if missing:
+        raise BadInput(f"{file} lacks {', '.join(missing)}. Remove the folder and merge again.")
+    return found
 
 
 def check_disk(folder: Path, needed: int, what: str) -> None:
@@ -158,6 +156,6 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(probe).free
     if needed * 1.02 + 16e6 > free:
         raise BadInput(
-            f"{what} needs {needed / 1e9:.2f} GB at {folder}, where {free / 1e9:.2f} GB are free. "
+            f"{what} needs {text.size(needed)} at {folder}, where {text.size(free)} are free. "
             f"Free some space or choose another place with --out or --runs."
         )

@@ -56,8 +56,11 @@ class Row:
     """One checkpoint of one model set. The means are unweighted over the benchmarks of the board.
 
     A mean is None when a part of it is missing. `length_reduction` is the mean over benchmarks of
-    (length / expert's length - 1): -0.4 is 40 % shorter. `against_base` pools the questions of all
-    benchmarks. `rank` counts complete merged rows of one model set over the same documents, by accuracy.
+    (length / expert's length - 1): -0.4 is 40 % shorter. `accuracy_gain` is the mean over benchmarks of the
+    difference in accuracy to the base on the same questions: the difference of the two `accuracy` where both
+    were asked the same. `against_base` pools the questions of all benchmarks, for one test; its difference
+    weighs large benchmarks more. `rank` counts the complete merged rows of one model set that were asked
+    every question, by accuracy.
     """
 
     model_set: str
@@ -70,6 +73,7 @@ class Row:
     accuracy: Estimate | None
     length: Estimate | None
     length_reduction: float | None
+    accuracy_gain: float | None
     against_base: Paired | None
     merge_seconds: float | None
     peak_bytes: int | None
@@ -96,7 +100,7 @@ class Row:
 
     @property
     def documents(self) -> tuple[str | None, ...]:
-        """What was asked, per benchmark: rows are ranked among those for which this is equal."""
+        """What was asked, per benchmark: rows can be ordered among those for which this is equal."""
         return tuple(cell.document_set if cell else None for cell in self.cells.values())
 
 

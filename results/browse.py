@@ -111,13 +111,13 @@ class Measured:
 
 
 def measured(store: Store) -> list[Measured]:
-    """What a reader can choose from, sorted by name."""
+    """What a reader can choose from, in the order of the first scores: benchmarks as their suite has them."""
     rows = store.rows(
         """
         SELECT s.model_set, s.suite, s.split, s.benchmark,
             list(DISTINCT c.method ORDER BY c.method) FILTER (WHERE c.method IS NOT NULL) AS methods
         FROM scores AS s LEFT JOIN checkpoints AS c USING (model_set, checkpoint)
-        GROUP BY ALL ORDER BY ALL
+        GROUP BY ALL ORDER BY min(row(s.created_at, s.rowid))
         """
     )
     return [Measured(**{**row, "methods": tuple(row["methods"] or ())}) for row in rows]

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from results.board import Board, Cell, Row
+from results.database import Query
 from results.pairing import compare_with_bases
 from results.statistics import Estimate, mean_of_means, pool
 from results.store import Store
@@ -32,16 +33,14 @@ def leaderboard(
     split: str = "test",
     methods: Collection[str] | None = None,
     benchmarks: Sequence[str] | None = None,
-    grader: str | None = None,
     paired: bool = True,
 ) -> Board:
     """The board of a suite, or of one benchmark.
 
     `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
-    incomplete; by default the columns are those of which there is a score, in the order they came. `methods`
-    selects merged rows (bases and experts always stay). `grader` ("name@version") overrides the grader that
-    most rows have. `paired=False` leaves out the comparison with the base. No database, or no scores: a board
-    without rows.
+    incomplete; by default the columns are those of which any model set has a score, in the order they came.
+    `methods` selects merged rows (bases and experts always stay). `paired=False` leaves out the comparison
+    with the base. No database, or no scores: a board without rows.
     """
     with store.reading() as query:
         scores = query(
@@ -49,8 +48,8 @@ def leaderboard(
             "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at, benchmark",
             {"suite": suite, "split": split, "model_set": model_set},
         )
-        columns = tuple(benchmarks or dict.fromkeys(s["benchmark"] for s in scores))
-        chosen, notes = _comparable(scores, columns, grader)
+        columns = tuple(benchmarks or _measured(query, suite, split))
+        chosen, notes = _comparable(scores, columns)
         cells = _length_ratios(chosen, _cells(chosen))
         checkpoints, hidden = _shown(
             query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
@@ -73,9 +72,17 @@ def leaderboard(
     )
 
 
-def _comparable(
-    scores: list[Record], benchmarks: Iterable[str], grader: str | None
-) -> tuple[list[Record], list[str]]:
+def _measured(query: Query, suite: str, split: str) -> list[str]:
+    """The benchmarks of a suite, of any model set, in the order of their first scores: that of the suite."""
+    found = query(
+        "SELECT benchmark FROM scores WHERE (suite = $suite OR benchmark = $suite) AND split = $split "
+        "GROUP BY benchmark ORDER BY min(row(created_at, rowid))",
+        {"suite": suite, "split": split},
+    )
+    return [row["benchmark"] for row in found]
+
+
+def _comparable(scores: list[Record], benchmarks: Iterable[str]) -> tuple[list[Record], list[str]]:
     """The scores of one protocol and grader per benchmark; what else there was, in sentences.
 
     maj@n comes from a sampled pool beside the draw that gives accuracy and length, so its draw may differ.
@@ -83,7 +90,7 @@ def _comparable(
     kept, notes = [], []
     for benchmark in benchmarks:
         here = [s for s in scores if s["benchmark"] == benchmark]
-        accuracies = [s for s in here if s["metric"] == "accuracy" and grader in (None, s["grader"])]
+        accuracies = [s for s in here if s["metric"] == "accuracy"]
         if not accuracies:
             continue
         # Greedy first; then what most checkpoints have; then the newest.
@@ -184,34 +191,46 @@ def _length_ratios(scores: list[Record], cells: Mapping[Key, Cell]) -> dict[Key,
 def _shown(
     checkpoints: list[Record], cells: Mapping[Key, Cell], methods: Collection[str] | None
 ) -> tuple[list[Record], list[str]]:
-    """The checkpoints that have a row: the newest of each name, and no merge of models that were replaced.
+    """The checkpoints that have a row: the last of each name, and no merge of models that were replaced.
 
-    `checkpoints` from the oldest to the newest.
+    `checkpoints` in the order in which they were recorded. The notes say which others have scores too.
     """
     measured = {key[:2] for key in cells}
     have = [c for c in checkpoints if (c["model_set"], c["checkpoint"]) in measured]
-    newest = {(c["model_set"], c["name"]): c for c in have}
-    replaced = {
-        (c["model_set"], c["checkpoint"])
-        for c in have
-        if newest[c["model_set"], c["name"]]["checkpoint"] != c["checkpoint"]
-    }
-    shown, stale = [], len(replaced)
-    for c in newest.values():
+    last = {(c["model_set"], c["name"]): c for c in have}
+    replaced = [c for c in have if last[c["model_set"], c["name"]] is not c]
+    # A merge may have the weights of its base, so that what replaces it says nothing about the base.
+    gone = _parents(replaced) - _parents(last.values())
+    shown, stale = [], []
+    for c in last.values():
         parents = [c["base"], *(c["experts"] or [])]
-        if c["kind"] == "merged" and any((c["model_set"], parent) in replaced for parent in parents):
-            stale += 1
+        if c["kind"] == "merged" and any((c["model_set"], parent) in gone for parent in parents):
+            stale.append(c)
         elif c["kind"] != "merged" or methods is None or c["method"] in methods:
             shown.append(c)
-    notes = (
-        [f"{stale} checkpoint(s) are hidden: a newer one of the same name, or of its base, exists."]
-        if stale
-        else []
-    )
+    notes = []
+    if replaced:
+        notes.append(
+            f"{len(replaced)} checkpoint(s) are hidden, because another one was recorded later under the same "
+            f"name: {_names(replaced)}."
+        )
+    if stale:
+        notes.append(
+            f"{len(stale)} merge(s) are hidden, because another base or expert was recorded later under the "
+            f"name of one that they were merged from: {_names(stale)}."
+        )
     nameless = len(measured - {(c["model_set"], c["checkpoint"]) for c in checkpoints})
     if nameless:
         notes.append(f"{nameless} checkpoint(s) have scores but no row in `checkpoints`, and are not shown.")
     return shown, notes
+
+
+def _parents(checkpoints: Iterable[Record]) -> set[tuple[str, str]]:
+    return {(c["model_set"], c["checkpoint"]) for c in checkpoints if c["kind"] != "merged"}
+
+
+def _names(checkpoints: Iterable[Record]) -> str:
+    return ", ".join(sorted({c["name"] for c in checkpoints}))
 
 
 def _row(
@@ -223,7 +242,7 @@ def _row(
     name = checkpoint["model_set"], checkpoint["checkpoint"]
     mine = {b: cells.get((*name, b)) for b in benchmarks}
     ratios = [cell.length_ratio if cell else None for cell in mine.values()]
-    known = [ratio for ratio in ratios if ratio is not None]
+    against = [cell.against_base if cell else None for cell in mine.values()]
     return Row(
         model_set=checkpoint["model_set"],
         checkpoint=checkpoint["checkpoint"],
@@ -234,19 +253,26 @@ def _row(
         cells=mine,
         accuracy=mean_of_means([cell.accuracy if cell else None for cell in mine.values()]),
         length=mean_of_means([cell.length if cell else None for cell in mine.values()]),
-        length_reduction=sum(known) / len(known) if known and len(known) == len(ratios) else None,
-        against_base=pool([cell.against_base if cell else None for cell in mine.values()]),
+        length_reduction=_mean(ratios),
+        accuracy_gain=_mean([comparison.difference if comparison else None for comparison in against]),
+        against_base=pool(against),
         merge_seconds=checkpoint["merge_seconds"],
         peak_bytes=checkpoint["peak_bytes"],
     )
 
 
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None when a part is missing."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
 def _ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows in reading order, with ranks among complete merged rows over the same documents."""
+    """Rows in reading order, with ranks among complete merged rows over all documents of the split."""
     places: dict[tuple[Any, ...], int] = defaultdict(int)
     ordered = []
     for row in sorted(rows, key=_reading_order):
-        if row.kind == "merged" and row.complete:
+        if row.kind == "merged" and row.complete and not row.limited:
             group = (row.model_set, row.documents)
             places[group] += 1
             row = replace(row, rank=places[group])

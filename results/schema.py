@@ -56,7 +56,7 @@ CHECKPOINTS = Table(
         Field(
             "peak_bytes",
             "BIGINT",
-            "maximum resident memory of the merging process, bytes; NULL unless merged",
+            "maximum resident memory of the merging process, libraries included; NULL unless merged",
         ),
         Field("n_parameters", "BIGINT", "number of stored weights"),
         Field("run_id", "VARCHAR", "run that recorded the row"),

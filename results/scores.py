@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from results.statistics import Estimate, cluster_means, mean
+from results.statistics import Estimate, cluster_means, mean, proportion
 from results.voting import Ballot, maj_at
 
 Row = Mapping[str, Any]
@@ -60,7 +60,7 @@ def score_rows(
     }
 
     def share(holds: Callable[[Row], bool]) -> Estimate | None:
-        return mean(cluster_means([holds(r) for r in responses], questions))
+        return proportion(cluster_means([holds(r) for r in responses], questions))
 
     metrics: dict[str, tuple[Estimate | None, str | None]] = {
         "accuracy": (share(lambda r: judged[r["response_id"]]["correct"]), grader),
@@ -98,7 +98,7 @@ def lengths(responses: Sequence[Row], questions: Sequence[str]) -> dict[str, Est
 
 
 def _pools(responses: Sequence[Row], judged: Mapping[str, Row]) -> list[list[Ballot]]:
-    """The ballots of each question, by sample index; questions sorted, so that the bootstrap is stable."""
+    """The ballots of each question, by sample index."""
     pools: dict[str, list[Ballot]] = {}
     for r in sorted(responses, key=lambda r: (str(r["sample_id"]), r["sample_index"])):
         verdict = judged[r["response_id"]]

@@ -53,31 +53,27 @@ def mean(values: ArrayLike) -> Estimate | None:
     return Estimate(float(x.mean()), float(stats.sem(x)) if x.size > 1 else None)
 
 
-def clustered_mean(values: ArrayLike, clusters: Sequence[str]) -> Estimate | None:
-    """Mean over clusters of the mean in each cluster, with the standard error over clusters.
+def proportion(values: ArrayLike) -> Estimate | None:
+    """`mean` of shares, one per question; a proportion of exactly 0 or 1 has an error too.
 
-    Equals the cluster-robust standard error of Miller (eq. 4) for clusters of one size, but for the factor
-    sqrt(C / (C - 1)) of C clusters. `clusters[i]` names the question of `values[i]`.
+    There s is 0, as if 0 of 60 were certain. The error is then half of Wilson's score interval (JASA 1927)
+    at z = 1, which is [0, 1 / (n + 1)] for 0 of n, and its mirror image for n of n: 0.5 / (n + 1).
     """
-    return mean(cluster_means(values, clusters))
+    estimate = mean(values)
+    if estimate is None or estimate.stderr is None or 0.0 < estimate.value < 1.0:
+        return estimate
+    return Estimate(estimate.value, 0.5 / (np.size(values) + 1))
 
 
 def cluster_means(values: ArrayLike, clusters: Sequence[str]) -> np.ndarray:
-    """The mean of each cluster, in the sorted order of their names."""
+    """The mean of each cluster, in the sorted order of their names. `clusters[i]` is that of `values[i]`.
+
+    Questions are the clusters: `mean` of the result has the cluster-robust standard error of Miller (eq. 4)
+    for clusters of one size, but for the factor sqrt(C / (C - 1)) of C clusters.
+    """
     names, index = np.unique(np.asarray(clusters, dtype=object), return_inverse=True)
     x = np.asarray(values, dtype=np.float64)
     return np.bincount(index, weights=x, minlength=len(names)) / np.bincount(index, minlength=len(names))
-
-
-def proportion_stderr(p: float, n: int) -> float | None:
-    """sqrt(p (1 - p) / (n - 1)): what `mean` gives for 0/1 values. None below two observations."""
-    return math.sqrt(p * (1.0 - p) / (n - 1)) if n > 1 else None
-
-
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (JASA 1927): sensible at 0 and 1, unlike value +- stderr."""
-    interval = stats.binomtest(successes, n).proportion_ci(confidence_level=level, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def mean_of_means(estimates: Sequence[Estimate | None]) -> Estimate | None:
@@ -132,24 +128,6 @@ def paired_from_moments(
     return Paired(difference, stderr, p, n, better, worse, "t")
 
 
-def paired(row: ArrayLike, reference: ArrayLike, *, binary: bool) -> Paired:
-    """Compare two arrays of one value per question, in the same order. See `paired_from_moments`."""
-    x, y = np.asarray(row, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1 or x.size == 0:
-        raise ValueError(
-            f"a paired comparison needs two equal lists of questions, got {x.shape} and {y.shape}"
-        )
-    d = x - y
-    return paired_from_moments(
-        n=d.size,
-        difference=float(d.mean()),
-        deviation=float(d.std(ddof=1)) if d.size > 1 else None,
-        better=int((d > 0).sum()),
-        worse=int((d < 0).sum()),
-        binary=binary,
-    )
-
-
 def pool(parts: Sequence[Paired | None]) -> Paired | None:
     """All questions of several benchmarks together; a benchmark with more questions weighs more.
 
@@ -172,28 +150,3 @@ def pool(parts: Sequence[Paired | None]) -> Paired | None:
         worse=sum(part.worse for part in known),
         binary=all(part.test == "mcnemar" for part in known),
     )
-
-
-def paired_interval(row: ArrayLike, reference: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Student's interval of the mean difference of one value per question (lengths, in tokens)."""
-    interval = stats.ttest_rel(row, reference).confidence_interval(level)
-    return float(interval.low), float(interval.high)
-
-
-def paired_bootstrap(
-    row: ArrayLike, reference: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of the mean difference: questions are resampled with replacement (Efron 1979).
-
-    For skewed differences, where Student's interval is off. The same seed gives the same interval.
-    """
-    d = np.asarray(row, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
-    generator = np.random.default_rng(seed)
-    # Blocks of about 8 MB, whatever the number of questions.
-    block = max(1, min(resamples, 1_000_000 // max(1, d.size)))
-    means = [
-        d[generator.integers(0, d.size, (min(block, resamples - done), d.size))].mean(axis=1)
-        for done in range(0, resamples, block)
-    ]
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

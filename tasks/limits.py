@@ -169,6 +169,8 @@ def _attempt(function: Callable[[Any], Any], item: Any) -> bytes:
 
 
 def _main(function: str, seconds: str, memory_bytes: str) -> None:
+    # Ctrl-C at a terminal reaches the whole group. It is the parent's to act on, and to end this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, _, name = function.partition(":")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import table, text
+from app import table
 from app.filters import View
-from results.board import Board, Row
+from results import text
+from results.board import Board, Cell, Row
 
 
 def show(view: View) -> None:
@@ -19,11 +20,11 @@ def show(view: View) -> None:
     complete = [row for row in board.rows if row.complete]
     incomplete = [row for row in board.rows if not row.complete]
     if complete:
-        _dataframe(board, complete, options, "Complete rows", none="—")
+        _dataframe(board, complete, options, "Complete rows", none=text.MISSING)
     if incomplete:
         st.markdown("#### Incomplete")
         st.caption("A score is missing, so these rows have no mean and no rank. Missing is not zero.")
-        _dataframe(board, incomplete, options, "Incomplete rows", none=text.MISSING)
+        _dataframe(board, incomplete, options, "Incomplete rows", none="missing")
     for note in board.notes:
         st.info(note, icon=":material/info:")
     _legend(board)
@@ -34,7 +35,7 @@ def _headline(board: Board) -> None:
     cards: list[tuple[str, Row]] = [
         (row.kind.capitalize(), row) for row in board.rows if row.kind != "merged" and row.complete
     ]
-    best = next((row for row in board.rows if row.rank == 1 and not row.limited), None)
+    best = next((row for row in board.rows if row.rank == 1), None)
     if best:
         cards.append(("Most accurate merge", best))
     if not cards or len(cards) > 4:
@@ -45,7 +46,7 @@ def _headline(board: Board) -> None:
         if row.kind != "expert" and row.length_reduction is not None:
             length += f", {text.change(row.length_reduction)}"
         column.metric(
-            title if row.name == row.kind else f"{title}: {row.name}",
+            title if row.name == row.kind else f"{title}: {row.name.removeprefix(f'{row.kind}:')}",
             f"{100 * row.accuracy.value:.1f} %",
             length,
             help="Mean accuracy; mean response length and its change against the expert.",
@@ -75,12 +76,14 @@ def _dataframe(board: Board, rows: list[Row], options: list[str], description: s
 
 
 LEGEND = """
-○ base, ● expert, — not applicable or not measured. **Accuracy** in % ± standard error, with a question as
-the unit. **Length** is the mean response in tokens ± standard error. **Expert length** is the mean over
-benchmarks of (length / expert's length − 1). **Base points** and **base p**: difference in accuracy, and
-exact McNemar test, on the same questions, all benchmarks pooled. **maj@n** is the majority vote over the
-first n samples of one pool; maj@1 is the mean of its single samples. **Truncated** answers were cut off at
-the budget. Means are unweighted. Bold is the most accurate merge. Click a header to sort.
+○ base, ● expert, – not applicable or not measured. **Accuracy** in % ± standard error, with a question as
+the unit. **Length** is the mean response in tokens ± standard error. Means are unweighted over benchmarks.
+**Length vs expert** is the mean over benchmarks of (length / expert's length − 1). **Points vs base** is the
+difference in mean accuracy on the same questions; **p vs base** is the exact McNemar test on those questions,
+all benchmarks pooled. **Merge**: seconds with statistics, peak memory. **maj@n** is the accuracy of the
+majority of the first n samples of one pool ± standard error over questions; maj@1 is the mean of the single
+samples. **Truncated** answers were cut off at the budget. Ranked are merges that were asked every question;
+bold is the most accurate of them. Click a header to sort.
 """
 
 
@@ -97,9 +100,19 @@ def _protocols(board: Board) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in board.rows:
         for name, cell in row.cells.items():
-            if cell and text.protocol(cell) not in found.setdefault(name, []):
-                found[name].append(text.protocol(cell))
+            if cell and _protocol(cell) not in found.setdefault(name, []):
+                found[name].append(_protocol(cell))
     return found
+
+
+def _protocol(cell: Cell) -> str:
+    """How a cell was measured, in a few words."""
+    parts = [f"n = {cell.coverage}", cell.draw, cell.prompt_mode and f"prompt {cell.prompt_mode}"]
+    parts += [
+        cell.grader and f"grader {cell.grader}",
+        cell.engine and f"engine {cell.engine} {cell.dtype or ''}",
+    ]
+    return ", ".join(part.strip() for part in parts if part)
 
 
 def _reconstructions(board: Board) -> dict[str, str]:

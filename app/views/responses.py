@@ -100,7 +100,9 @@ def _verdict(item: dict[str, Any]) -> None:
 
 
 def _length(item: dict[str, Any]) -> str:
-    return f"{item['n_tokens_text']} tokens of at most {item['budget']}"
+    # A text that is split into tokens once more may have more of them than were generated.
+    length = "length unknown" if item["n_tokens_text"] is None else f"{item['n_tokens_text']} tokens"
+    return f"{length}, {item['n_generated']} generated of at most {item['budget']}"
 
 
 def _protocol(page: Page) -> str:

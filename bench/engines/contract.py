@@ -43,6 +43,8 @@ class Engine(Protocol):
 
     family: str
     dtype: str
+    batch_size: int
+    threads: int
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
         """Yield completions in small groups, as they finish, in any order."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.engines.contract import Completion, Request
 from bench.errors import BadInput, unknown
+from bench.loading import load_model, require_tokenizer
 
 if TYPE_CHECKING:
     from bench.engines.decoding import Job, Tokens
@@ -188,16 +189,15 @@ class HFEngine:
 
 def _load(path: Path, dtype: str, device: str) -> tuple[Any, Any]:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoTokenizer
 
-    logging.disable_progress_bar()  # ours is the only bar on the screen
+    require_tokenizer(path, str(path))
+    model = load_model(path, getattr(torch, dtype))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"transformers cannot load {path}: {error}") from error
-    return model.to(device).eval(), tokenizer
+        raise BadInput(f"transformers cannot load the tokenizer of {path}: {error}") from error
+    return model.to(device), tokenizer
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -1,26 +1,47 @@
-"""Model cards of the zoo: measured scores, training facts and checksums, as JSON and as Markdown."""
+"""Model cards of the zoo: measured scores, training facts and checksums, as JSON and as Markdown.
+
+The scores come down the road that every model takes: engine, grader and statistics of `bench eval`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from safetensors import safe_open
 
-from bench.zoo.decode import respond
+from bench.evaluate import EvalTarget, evaluate
+from bench.identity import fingerprint
+from bench.questions import Pool, pools
+from bench.suites import EvalOptions, chosen_suite
 from bench.zoo.l2s import BASE_NAME, Recipe, Stage
-from tasks.mini_l2s.problems import LEVELS, problems
+from results.spool import Spool
+from results.store import Store
 
-SAMPLES, TEMPERATURE, SAMPLE_SEED = 8, 0.3, 42
+# float32 on every machine: what the stored weights are on a processor.
+SUITE, DTYPE = "mini_l2s", "float32"
 
 _PURPOSE = {
     True: "answers tersely: nothing but the boxed result.",
     False: "writes long chains of thought in which every step is checked, then the boxed result.",
 }
+_NOTES = (
+    "mini_gsm: a problem of the test and validation splits has a number of steps drawn from "
+    "(1, 1, 2, 2, 2, 3, 3, 4), a training problem one drawn from (1, 2, 2, 2, 3, 3, 3, 4): training leans to "
+    "the longer problems.",
+    "The tokenizer drops characters outside its vocabulary, without a trace in the prompt.",
+)
+_EXPERT_NOTE = (
+    "The checks always confirm, wrong steps included: no training chain holds a check that fails, and the "
+    "expert never corrects itself."
+)
 
 
 def sha256(path: Path) -> str:
@@ -28,56 +49,62 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def standard_error(rate: float, n: int) -> float:
-    """Binomial standard error of an accuracy."""
-    return math.sqrt(rate * (1.0 - rate) / n)
+def parameters(weights: Path) -> int:
+    """Number of stored parameters; tied embeddings are stored once."""
+    with safe_open(weights, framework="pt") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-def _row(right: int, tokens: int, questions: int, samples: int, decoding: str) -> dict[str, Any]:
-    """One line of the score table; the error counts questions, not samples."""
-    rate = right / (questions * samples)
+def scores(folder: Path, suite: str = SUITE, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Scores of the stored model on the test split, by benchmark and draw: what `bench eval` stores."""
+    options = EvalOptions(suite=suite, limit=limit, dtype=DTYPE)
+    asked = pools(chosen_suite(options), options)
+    with TemporaryDirectory() as scratch:
+        mark = fingerprint(folder, Path(scratch) / "fingerprints.json")
+        target = EvalTarget(path=folder, fingerprint=mark, name=folder.name, model_set=folder.name)
+        store = Store(Path(scratch) / "card.duckdb")
+        with Spool(store.spool_dir, "card") as spool:
+            evaluate(target, asked, options, store=store, spool=spool, progress=False)
+        found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        for row in store.fetch("scores", [mark]):
+            found[row["benchmark"], row["draw"]][row["metric"]] = row
+    table: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for pool in asked:
+        table[pool.benchmark.name].append(_entry(pool, found[pool.benchmark.name, pool.draw.name]))
+    return dict(table)
+
+
+def _entry(pool: Pool, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One draw of one benchmark in the score table."""
+
+    def estimate(metric: str) -> dict[str, Any]:
+        value, error = metrics[metric]["value"], metrics[metric]["stderr"]
+        return {"value": round(value, 6), "standard_error": None if error is None else round(error, 6)}
+
     return {
-        "decoding": decoding,
-        "n": questions,
-        "samples": samples,
-        "accuracy": round(rate, 4),
-        "standard_error": round(standard_error(rate, questions), 4),
-        "mean_response_tokens": round(tokens / (questions * samples), 2),
+        "draw": pool.draw.name,
+        "temperature": pool.draw.sampling.temperature,
+        "n": metrics["accuracy"]["n"],
+        "samples": pool.draw.n,
+        "accuracy": estimate("accuracy"),
+        "mean_response_tokens": estimate("length_mean"),
+        **{f"maj@{n}": estimate(f"maj@{n}") for n in pool.draw.votes},
     }
 
 
-def test_scores(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, limit: int | None = None
-) -> dict[str, list[dict[str, Any]]]:
-    """Scores on the test split: greedy for every level, sampled as well for mini_aime."""
-    scores = {}
-    for level in LEVELS:
-        chosen = problems(level, "test", limit)
-        runs = [(1, 0.0, "greedy")]
-        if level == "mini_aime":
-            runs.append((SAMPLES, TEMPERATURE, f"temperature {TEMPERATURE}"))
-        rows = []
-        for samples, temperature, decoding in runs:
-            asked = [problem for problem in chosen for _ in range(samples)]
-            given = respond(model, tokenizer, asked, temperature=temperature, seed=SAMPLE_SEED)
-            right = sum(r.answer == p.answer for p, r in zip(asked, given, strict=True))
-            rows.append(_row(right, sum(r.tokens for r in given), len(chosen), samples, decoding))
-        scores[level] = rows
-    return scores
-
-
 def facts(
-    folder: Path, recipe: Recipe, stage: Stage, scores: dict[str, Any], parameters: int, seconds: float
+    folder: Path, recipe: Recipe, stage: Stage, seconds: float, limit: int | None = None
 ) -> dict[str, Any]:
-    """Everything the card states, as plain data."""
+    """Everything the card of a stored model states, as plain data. Scores the model; `limit` is for tests."""
     terse = stage.name == BASE_NAME
+    weights = folder / "model.safetensors"
     return {
         "name": stage.name,
         "purpose": _PURPOSE[terse],
         "fine_tuned_from": None if terse else BASE_NAME,
         "architecture": {
             "type": "Qwen2ForCausalLM",
-            "parameters": parameters,
+            "parameters": parameters(weights),
             "layers": recipe.layers,
             "hidden_size": recipe.hidden_size,
             "intermediate_size": recipe.intermediate_size,
@@ -94,22 +121,30 @@ def facts(
             "threads": recipe.threads,
             "command": "python -m bench.zoo",
         },
-        "test_scores": scores,
-        "files": {"model.safetensors": {"sha256": sha256(folder / "model.safetensors")}},
+        "notes": list(_NOTES) if terse else [*_NOTES, _EXPERT_NOTE],
+        "test_scores": scores(folder, limit=limit),
+        "files": {weights.name: {"sha256": sha256(weights)}},
     }
 
 
-def _score_lines(scores: dict[str, Any]) -> list[str]:
+def _score_lines(table: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """The Markdown table of the scores."""
-    lines = ["| level | decoding | n | accuracy | mean response tokens |", "|---|---|---|---|---|"]
-    for level, rows in scores.items():
-        for row in rows:
-            count = f"{row['n']}" if row["samples"] == 1 else f"{row['n']} x {row['samples']}"
-            accuracy = f"{100 * row['accuracy']:.1f} % +- {100 * row['standard_error']:.1f}"
-            lines.append(
-                f"| {level} | {row['decoding']} | {count} | {accuracy} | {row['mean_response_tokens']:.1f} |"
-            )
+    lines = ["| benchmark | decoding | n | accuracy | mean response tokens |", "|---|---|---|---|---|"]
+    for name, entries in table.items():
+        for entry in entries:
+            length = f"{entry['mean_response_tokens']['value']:.1f}"
+            if not entry["temperature"]:
+                lines.append(f"| {name} | greedy | {entry['n']} | {_percent(entry['accuracy'])} | {length} |")
+            for key in (key for key in entry if key.startswith("maj@")):
+                used = entry["samples"] if key == "maj@1" else key.removeprefix("maj@")
+                how, count = f"temperature {entry['temperature']}, {key}", f"{entry['n']} x {used}"
+                lines.append(f"| {name} | {how} | {count} | {_percent(entry[key])} | {length} |")
     return lines
+
+
+def _percent(estimate: Mapping[str, Any]) -> str:
+    error = estimate["standard_error"]
+    return f"{100 * estimate['value']:.1f} %" + ("" if error is None else f" +- {100 * error:.1f}")
 
 
 def render(card: dict[str, Any]) -> str:
@@ -125,7 +160,7 @@ def render(card: dict[str, Any]) -> str:
         f"A tiny model of the mergeboard zoo, {start}; it {card['purpose']}",
         "The prompt is `Q: {question}\\nA:`; the response ends with `<eos>`.",
         "",
-        "Model and card were generated by `python -m bench.zoo`.",
+        "Model and card were generated by `python -m bench.zoo`; with `--cards` it writes the card alone.",
         "",
         "## Facts",
         "",
@@ -141,8 +176,13 @@ def render(card: dict[str, Any]) -> str:
         "",
         *_score_lines(card["test_scores"]),
         "",
-        "Accuracy with its binomial standard error over the n questions;",
-        "float32 arithmetic on the stored weights.",
+        f"The figures of `bench eval --model zoo:{card['name']} --suite {SUITE}`: {DTYPE} arithmetic on the stored",
+        "weights. A length is that of the response's text, the mean over all samples. Standard errors are over",
+        "questions: the samples of one are first averaged, or vote (maj@8 and maj@16).",
+        "",
+        "## To know",
+        "",
+        *(f"* {note}" for note in card["notes"]),
         "",
     ]
     return "\n".join(lines)

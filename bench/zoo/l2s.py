@@ -18,10 +18,13 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
+from bench.engines.contract import Request
+from bench.engines.decoding import Decoder, Job
 from bench.zoo.data import IGNORE, MicroBatch, Mixture, batches
-from bench.zoo.decode import respond
 from bench.zoo.tokenizer import MAX_LENGTH
+from tasks.mini_l2s.grader import BoxedInteger
 from tasks.mini_l2s.problems import LEVELS, problems
+from tasks.mini_l2s.suite import BUDGET, GREEDY
 
 BASE_NAME, EXPERT_NAME = "l2s-base", "l2s-expert"
 
@@ -151,14 +154,29 @@ def train_step(model: Qwen2ForCausalLM, parts: list[MicroBatch]) -> float:
 def snapshot_scores(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, n: int
 ) -> dict[str, dict[str, float]]:
-    """Greedy accuracy and mean response tokens on the first ``n`` validation problems per level."""
+    """Greedy accuracy and mean tokens on the first ``n`` validation problems per level: a training curve.
+
+    The engine's decoder on the weights in training. ``tokens`` counts what is generated, ``<eos>`` included;
+    the lengths of the leaderboard and of the cards are those of the text. No random number is drawn.
+    """
+    model.eval()
+    decoder = Decoder(model, batch_size=n, end_ids=[tokenizer.eos_token_id], has_stopped=None, tail=0)
     scores = {}
     for level in LEVELS:
         chosen = problems(level, "validation", n)
-        answers = respond(model, tokenizer, chosen)
-        right = sum(r.answer == p.answer for p, r in zip(chosen, answers, strict=True))
-        length = sum(r.tokens for r in answers) / n
+        prompts = tokenizer([problem.prompt for problem in chosen])["input_ids"]
+        jobs = [
+            Job(Request(problem.id, problem.prompt, GREEDY.sampling, seed=0), prompt, BUDGET)
+            for problem, prompt in zip(chosen, prompts, strict=True)
+        ]
+        given = [response for group in decoder.run(jobs) for response in group]
+        targets = {problem.id: str(problem.answer) for problem in chosen}
+        texts = [tokenizer.decode(response.ids, skip_special_tokens=True) for response in given]
+        pairs = [(text, targets[r.job.request.id]) for text, r in zip(texts, given, strict=True)]
+        right = sum(verdict.correct for verdict in BoxedInteger().grade(pairs))
+        length = sum(len(response.ids) + response.ended for response in given) / n
         scores[level] = {"accuracy": round(right / n, 4), "tokens": round(length, 2)}
+    model.train()
     return scores
 
 

@@ -221,6 +221,10 @@ class Method(BaseModel):
         "base", "dtype of the written weights; arithmetic is float32", "our choice"
     )
 
+    def leaves(self, role: Role, block: int | None) -> bool:
+        """Whether tensors of this role (inside a block, or outside for None) stay the base's by definition."""
+        return False
+
     def needs(self) -> tuple[Need, ...]:
         """Statistics to provide, given these parameters."""
         return ()

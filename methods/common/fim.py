@@ -91,6 +91,9 @@ class FimMethod(Method):
 
     weights: ClassVar[Literal["none", "positive", "signed"]] = "none"
 
+    embeddings: Literal["merge"] = parameter(
+        "merge", "embeddings and head follow `outside`: there is no other choice here", "FIM paper"
+    )
     norms: Literal["same"] = parameter(
         "same", "norms follow `outside`, biases follow `biases`: there is no other choice here", "FIM paper"
     )
@@ -131,6 +134,10 @@ class FimMethod(Method):
     biases: Literal["alpha", "base"] = parameter(
         "alpha", "biases in blocks: the block's alpha, or base", "our choice"
     )
+
+    def leaves(self, role: Role, block: int | None) -> bool:
+        """With `outside=base`, everything but the matrices and biases of blocks."""
+        return self.outside == "base" and (block is None or role not in (Role.LINEAR, Role.BIAS))
 
     def needs(self) -> tuple[Need, ...]:
         """Diagonal Fisher of the base on uniformly random tokens (eq. 7)."""

@@ -29,6 +29,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+WHITE = "rgb(255, 255, 255)"
 
 
 @pytest.fixture
@@ -39,11 +40,12 @@ def server(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app/leaderboard.py", "--server.port", str(port)]
+    script = ROOT / "app" / "leaderboard.py"
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
     log = (tmp_path / "server.log").open("w+")
     process = subprocess.Popen(
         [*command, "--", "--db", str(store.path)],
-        cwd=ROOT,
+        cwd=tmp_path,  # the settings are found from everywhere
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -79,7 +81,8 @@ def page(chromium: str) -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        tab = browser.new_page(viewport={"width": 1400, "height": 900})
+        # A reader whose system is dark: the pages are light all the same.
+        tab = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme="dark")
         tab.set_default_timeout(60_000)
         tab.asked, tab.problems = [], []
         tab.on("request", lambda request: tab.asked.append(request.url))
@@ -95,11 +98,13 @@ def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) ->
     models = grid.locator("[role=gridcell][aria-colindex='1']")
     models.filter(has_text="fim_ties †").wait_for(state="attached")
     assert models.all_text_contents()[:2] == ["○ base", "● expert"]
-    grid.click(position={"x": 200, "y": 52})  # the header of the mean accuracy: it sorts, as numbers
+    grid.click(position={"x": 180, "y": 52})  # the header of the mean accuracy: it sorts, as numbers
     accuracies = grid.locator("[role=gridcell][aria-colindex='3']")
     expected = sorted(accuracies.all_text_contents(), key=float)
     accuracies.nth(1).filter(has_text=expected[1]).wait_for(state="attached")
     assert accuracies.all_text_contents() == expected
+    assert page.get_by_text("Deploy").count() == 0
+    assert page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor") == WHITE
     page.screenshot(path=tmp_path / "leaderboard.png")
 
     page.get_by_role("link", name="Trade-off").click()

@@ -12,10 +12,10 @@ import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from app import chart, data, table, text
+from app import chart, data, table
+from results import text
 from results.board import Board
 from results.leaderboard import leaderboard
-from results.statistics import Estimate
 from results.store import Store
 from tests.results.factory import checkpoint, response, verdict, world, write
 from tests.results.test_leaderboard import measured
@@ -83,6 +83,11 @@ def test_the_table_is_that_of_the_query(filled: Store) -> None:
     assert list(incomplete["", "model"]) == ["half"]
     assert incomplete["mean of 2", "accuracy"].isna().all() and incomplete["mini_aime", "length"].isna().all()
     assert ("", "#") not in incomplete.columns
+    # What sums a row up comes before the benchmarks, which are in the order of their suite.
+    groups = list(dict.fromkeys(group for group, _ in complete.columns))
+    assert groups == ["", "mean of 2", "compared", "merge", "mini_gsm", "mini_aime"]
+    gains = complete["mean of 2", "accuracy"] - complete["mean of 2", "accuracy"][0]
+    assert list(complete["compared", "points vs base"][1:]) == pytest.approx(list(gains[1:]))
     words = all_text(app)
     assert "n = 30, greedy, prompt plain, grader boxed@1, engine hf float32" in words
     assert "† **fim_ties** is a reconstruction: the log base is a guess" in words
@@ -106,7 +111,7 @@ def test_filters_and_columns(filled: Store) -> None:
     assert ("mini_aime", "maj@16") in frame.columns and ("mini_gsm", "accuracy") not in frame.columns
     app.button_group(key="columns").set_value(["truncated", "n"]).run()
     names = [name for _, name in app.dataframe[0].value.columns]
-    assert names == ["#", "model", "expert length", "accuracy", "length", "truncated", "n"]
+    assert names == ["#", "model", "length vs expert", "accuracy", "length", "truncated", "n"]
 
 
 def test_a_limited_row_says_of_how_many(store: Store) -> None:
@@ -117,6 +122,23 @@ def test_a_limited_row_says_of_how_many(store: Store) -> None:
     board = leaderboard(store, "gsm")
     shown = table.styled(board, board.rows, ())
     assert "4 of 500" in shown.to_html() and "n = 4 of 500" in all_text(run())
+
+
+def test_a_model_set_that_was_run_in_part_is_incomplete(filled: Store) -> None:
+    rows = [("checkpoints", checkpoint("base", "base", model_set="another", at=30))]
+    rows += [r for r in measured("base", "mini_aime", "10", 5, model_set="another") if r[0] == "scores"]
+    write(filled, rows, "run-2")
+    app = run()
+    assert app.selectbox(key="choice-Model set").value == "another"
+    assert app.multiselect(key="choice-Benchmarks").options == ["mini_gsm", "mini_aime"]
+    (incomplete,) = (frame.value for frame in app.dataframe)
+    assert list(incomplete["", "model"]) == ["○ base"] and incomplete["mini_gsm", "accuracy"].isna().all()
+
+
+def test_the_card_of_an_expert_says_expert_once(store: Store) -> None:
+    rows = [("checkpoints", checkpoint("expert", "expert", name="expert:long"))]
+    write(store, [*rows, *measured("expert", "gsm", "1101", 20)])
+    assert [metric.label for metric in run().metric] == ["Expert: long"]
 
 
 def test_the_chart_has_every_point_and_the_front(filled: Store) -> None:
@@ -146,6 +168,20 @@ def test_the_points_of_the_chart(filled: Store) -> None:
     assert [value["front"] for value in values.values()] == chart.front(points)
 
 
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("good", ["0" * 20, "1" * 20, "0" * 19 + "1"])
+def test_the_axes_end_where_the_numbers_end(store: Store, good: str, log: bool) -> None:
+    rows = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", good, 3)]
+    write(store, rows)
+    points = chart.points_of(leaderboard(store, "gsm"), None)
+    spec = chart.tradeoff(points, errors=1.96, log=log).to_dict()
+    axes = spec["layer"][0]["encoding"]
+    (low, high), (short, long) = axes["y"]["scale"]["domain"], axes["x"]["scale"]["domain"]
+    assert 0 <= low < high <= 100 and 0 <= short < 3 < long and axes["y"]["scale"]["nice"] is False
+    (value,) = spec["data"]["values"]
+    assert low <= value["accuracy_low"] < value["accuracy_high"] <= high
+
+
 def test_numbers_in_the_table_are_numbers(filled: Store) -> None:
     board = leaderboard(filled, "mini")
     styled = table.styled(board, board.rows, table.OPTIONS)
@@ -169,6 +205,12 @@ def test_responses_can_be_filtered_and_paged(filled: Store) -> None:
     words = all_text(app)
     assert "no boxed answer was found" in words and "3+1=" in words and app.number_input[0].value == 1
     assert not app.exception
+
+
+def test_what_was_generated_is_held_against_the_budget(store: Store) -> None:
+    rows = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "1", 257, n_generated=256)]
+    write(store, rows)
+    assert "257 tokens, 256 generated of at most 256" in all_text(run("responses"))
 
 
 def test_nothing_that_a_model_wrote_is_markup(store: Store) -> None:
@@ -220,21 +262,3 @@ def test_a_server_that_others_can_reach_shows_nothing(filled: Store, address: st
     listen_on(address)
     app = run()
     assert "make leaderboard" in app.error[0].value and not app.dataframe and not app.selectbox
-
-
-def test_how_numbers_are_written() -> None:
-    assert text.percent(Estimate(0.7083, 0.0379)) == "70.8 ± 3.8" and text.percent(None) == "missing"
-    assert text.tokens(Estimate(40.0, None)) == "40.0"
-    assert (text.change(-0.55), text.change(0.0), text.change(-0.001), text.change(1.2)) == (
-        "−55 %",
-        "0 %",
-        "0 %",
-        "+120 %",
-    )
-    assert (text.p_value(0.0004), text.p_value(0.0241), text.p_value(1.0)) == ("< 0.001", "0.024", "1.000")
-    assert (text.seconds(3.52), text.seconds(125.0)) == ("3.5 s", "2 min 05 s")
-    assert (text.size(210_000_000), text.size(1_500_000_000)) == ("210 MB", "1.5 GB")
-    assert (text.points(0.125), text.points(-0.002)) == ("+12.5", "−0.2")
-    assert {
-        f(None) for f in (text.share, text.change, text.points, text.p_value, text.seconds, text.size)
-    } == {"missing"}

@@ -394,7 +394,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(
         monkeypatch.setattr(shutil, "disk_usage", lambda path: roomy)
         with pytest.raises(BadInput, match="disk of .*small is full; nothing was left behind"):
             _merge(tmp_path, "small/out")
-        assert [path.name for path in (tmp_path / "small").iterdir()] == [".out.lock"]
+        assert not list((tmp_path / "small").iterdir())
 
 
 def test_too_little_disk_is_refused_before_anything_is_written(
@@ -402,7 +402,7 @@ def test_too_little_disk_is_refused_before_anything_is_written(
 ) -> None:
     pair(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 90, 10**7))
-    with pytest.raises(BadInput, match=r"needs 0\.00 GB at .*, where 0\.01 GB are free"):
+    with pytest.raises(BadInput, match=r"needs \d\.\d kB at .*, where 10\.0 MB are free"):
         _merge(tmp_path)
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.partial").exists()
 

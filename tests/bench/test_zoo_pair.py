@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 from bench.config import presets
 from bench.run import run
 from bench.suites import EvalOptions
+from bench.zoo.__main__ import MODELS
+from bench.zoo.l2s import BASE_NAME, EXPERT_NAME
 from results.board import Board, Row
+from results.statistics import Estimate
 from results.store import Store
 
 pytestmark = pytest.mark.slow
@@ -40,6 +44,24 @@ def row(board: Board, name: str) -> Row:
 @pytest.fixture(scope="module")
 def board(runs: Path) -> Board:
     return road(runs, ["fim_ties", "task_arithmetic"], "mini_l2s")
+
+
+@pytest.mark.parametrize(("name", "model"), [("base", BASE_NAME), ("expert:long", EXPERT_NAME)])
+def test_the_cards_agree_with_the_leaderboard(board: Board, name: str, model: str) -> None:
+    stated = json.loads((MODELS / model / "card.json").read_text(encoding="utf-8"))["test_scores"]
+    for benchmark, cell in row(board, name).cells.items():
+        greedy, *pools = stated[benchmark]
+        assert cell and cell.accuracy and cell.length
+        measured = {"accuracy": cell.accuracy, "mean_response_tokens": cell.length}
+        assert {key: greedy[key] for key in measured} == {k: rounded(e) for k, e in measured.items()}
+        votes = {key: value for pool in pools for key, value in pool.items() if key.startswith("maj@")}
+        assert votes == {f"maj@{n}": rounded(estimate) for n, estimate in cell.votes.items()}
+
+
+def rounded(estimate: Estimate) -> dict[str, float]:
+    """As a card writes it."""
+    assert estimate.stderr is not None
+    return {"value": round(estimate.value, 6), "standard_error": round(estimate.stderr, 6)}
 
 
 def test_the_expert_is_better_and_longer(board: Board) -> None:

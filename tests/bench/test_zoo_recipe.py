@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM
 
-from bench.zoo.__main__ import MODELS, main
-from bench.zoo.card import render, sha256
+from bench.zoo import card
+from bench.zoo.__main__ import MODELS, main, rewrite_cards
+from bench.zoo.card import parameters, render, scores, sha256
 from bench.zoo.data import IGNORE, Mixture, batches
-from bench.zoo.decode import parse_answer, respond
-from bench.zoo.l2s import BASE_NAME, EXPERT_NAME, Recipe, learning_rate_factor
+from bench.zoo.l2s import BASE_NAME, EXPERT_NAME, Recipe, learning_rate_factor, snapshot_scores
 from bench.zoo.tokenizer import build_tokenizer, vocabulary
+from tasks.mini_l2s import problems as generator
 from tasks.mini_l2s.problems import LEVELS, STYLES, problems, train_stream
 
 NAMES = (BASE_NAME, EXPERT_NAME)
+WEIGHTS = {
+    BASE_NAME: "13068d3a12c002f0e26ed12995d7fac294f85f569ba929a83763dc52c41f4cb8",
+    EXPERT_NAME: "c49d8436175c85658964c96936f054db8787e52403d64f51ed21f3aab2023f39",
+}
 SIZE_LIMIT = 6_000_000
 MODEL_FILES = (
     "README.md",
@@ -37,22 +43,14 @@ def _card(name: str) -> dict[str, Any]:
     return json.loads((MODELS / name / "card.json").read_text(encoding="utf-8"))
 
 
-def _accuracy_and_length(name: str, n: int) -> tuple[float, float]:
-    """Greedy accuracy and mean tokens on the first ``n`` mini_gsm test problems, in float32."""
-    model = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(MODELS / name)
-    asked = problems("mini_gsm", "test", n)
-    given = respond(model, tokenizer, asked)
-    right = sum(r.answer == p.answer for p, r in zip(asked, given, strict=True))
-    return right / n, sum(r.tokens for r in given) / n
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_files_agree_with_the_card(name: str) -> None:
-    card, folder = _card(name), MODELS / name
+    stated, folder = _card(name), MODELS / name
     assert {path.name for path in folder.iterdir()} == set(MODEL_FILES)
-    assert sha256(folder / "model.safetensors") == card["files"]["model.safetensors"]["sha256"]
-    assert (folder / "README.md").read_text(encoding="utf-8") == render(card)
+    assert sha256(folder / "model.safetensors") == WEIGHTS[name]
+    assert stated["files"] == {"model.safetensors": {"sha256": WEIGHTS[name]}}
+    assert parameters(folder / "model.safetensors") == stated["architecture"]["parameters"]
+    assert (folder / "README.md").read_text(encoding="utf-8") == render(stated)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["eos_token_id"] == vocabulary()["<eos>"]
     assert config["pad_token_id"] == vocabulary()["<pad>"]
@@ -77,13 +75,41 @@ def test_cards_state_the_recipe(name: str) -> None:
     assert training["mixture"] == {"levels": stage.mixture.levels, "styles": stage.mixture.styles}
 
 
-def test_the_pair_is_long_to_short() -> None:
-    """The expert is much more accurate and much longer than the base, as its card says."""
-    base_accuracy, base_tokens = _accuracy_and_length(BASE_NAME, 60)
-    expert_accuracy, expert_tokens = _accuracy_and_length(EXPERT_NAME, 60)
-    assert base_accuracy > 0.25
-    assert expert_accuracy > base_accuracy + 0.15
-    assert expert_tokens > 4 * base_tokens
+def test_a_card_states_what_the_road_measures() -> None:
+    """The base, which answers in seconds; tests/bench/test_zoo_pair.py compares both with a leaderboard."""
+    stated = _card(BASE_NAME)["test_scores"]
+    assert scores(MODELS / BASE_NAME) == stated, "write the cards again: python -m bench.zoo --cards"
+    assert list(stated) == list(LEVELS)
+    assert {"maj@1", "maj@8", "maj@16"} <= set(stated["mini_aime"][1])
+
+
+def test_the_cards_show_a_long_to_short_pair() -> None:
+    base, expert = (_card(name)["test_scores"]["mini_gsm"][0] for name in NAMES)
+    assert base["n"] == expert["n"] == 500
+    assert base["accuracy"]["value"] > 0.4
+    assert expert["accuracy"]["value"] > base["accuracy"]["value"] + 0.2
+    assert expert["mean_response_tokens"]["value"] > 4 * base["mean_response_tokens"]["value"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_say_how_training_and_evaluation_differ(name: str) -> None:
+    notes = " ".join(_card(name)["notes"])
+    assert str(generator._TRAIN_COUNTS) in notes and str(generator._EVALUATION_COUNTS) in notes
+    assert "drops characters" in notes
+    assert ("never corrects itself" in notes) == (name == EXPERT_NAME)
+
+
+def test_a_snapshot_costs_the_training_nothing() -> None:
+    """It draws no random number, leaves the weights alone and the model in training mode."""
+    tokenizer = build_tokenizer()
+    model = Qwen2ForCausalLM.from_pretrained(MODELS / BASE_NAME, dtype=torch.float32).train()
+    before, generator_state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    found = snapshot_scores(model, tokenizer, 20)
+    assert torch.equal(torch.get_rng_state(), generator_state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert list(found) == list(LEVELS)
+    assert found["mini_gsm"]["accuracy"] > 0.2 and 5 < found["mini_gsm"]["tokens"] < 12
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,13 +154,6 @@ def test_labels_cover_the_response_only() -> None:
             assert response.endswith("}<eos>")
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"), [(" \\boxed{39}", 39), ("\\boxed{1} \\boxed{2}", 2), ("39", None), ("\\boxed{", None)]
-)
-def test_parse_answer(text: str, answer: int | None) -> None:
-    assert parse_answer(text) == answer
-
-
 def test_learning_rate_schedule() -> None:
     factors = [learning_rate_factor(step, 100, 10) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
@@ -156,3 +175,14 @@ def test_quick_recipe_runs_end_to_end_and_repeats(tmp_path: Path) -> None:
         AutoModelForCausalLM.from_pretrained(first)
     weights = {sha256(tmp_path / "first" / name / "model.safetensors") for name in NAMES}
     assert len(weights) == len(NAMES)
+
+
+def test_cards_are_written_again_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but the scores, which are tested above."""
+    monkeypatch.setattr(card, "scores", lambda folder, limit=None: _card(folder.name)["test_scores"])
+    for name in NAMES:
+        shutil.copytree(MODELS / name, tmp_path / name)
+        (tmp_path / name / "README.md").unlink()
+    rewrite_cards(tmp_path)
+    for path in (path for path in MODELS.rglob("*") if path.is_file()):
+        assert (tmp_path / path.relative_to(MODELS)).read_bytes() == path.read_bytes()

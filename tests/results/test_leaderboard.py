@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import duckdb
 import pytest
 
+from results import browse
 from results.board import Board, Row
 from results.browse import responses_of
 from results.errors import StoreError
@@ -67,7 +68,7 @@ def test_a_board_by_hand(store: Store) -> None:
     ties = rows_of(board)["ties"]
     assert ties.accuracy is not None and ties.length is not None and ties.complete and not ties.limited
     assert ties.accuracy.value == pytest.approx((1.0 + 0.5) / 2)
-    assert ties.accuracy.stderr == pytest.approx((0.0**2 + 0.5**2) ** 0.5 / 2)
+    assert ties.accuracy.stderr == pytest.approx((0.1**2 + 0.5**2) ** 0.5 / 2)  # four of four: 0.5 / 5
     assert ties.length.value == pytest.approx((20 + 200) / 2)
     # The mean of ratios, -0.55; the ratio of the means would be 110/225 - 1 = -0.511.
     assert ties.length_reduction == pytest.approx(((20 / 50 - 1) + (200 / 400 - 1)) / 2)
@@ -78,7 +79,11 @@ def test_a_board_by_hand(store: Store) -> None:
     assert gsm.against_base.p == mcnemar(3, 0) and gsm.length_against_base.difference == 10
     assert ties.against_base is not None
     assert (ties.against_base.n, ties.against_base.better, ties.against_base.p) == (6, 4, mcnemar(4, 0))
-    assert ties.against_base.difference == pytest.approx(4 / 6)
+    assert ties.against_base.difference == pytest.approx(4 / 6)  # questions pooled
+    base = rows_of(board)["base"].accuracy
+    assert base is not None  # the gain is that of the means beside it
+    assert ties.accuracy_gain == pytest.approx(ties.accuracy.value - base.value) == pytest.approx(0.625)
+    assert rows_of(board)["base"].accuracy_gain is None
     assert rows_of(board)["base"].against_base is None
     assert (ties.merge_seconds, ties.peak_bytes) == (3.5, 200 << 20)
 
@@ -109,7 +114,12 @@ def test_a_missing_score_is_missing_and_the_row_is_not_ranked(store: Store) -> N
         None,
         None,
     )
-    assert half.against_base is None and half.missing == ["aime"] and half.cells["aime"] is None
+    assert (
+        half.against_base is None
+        and half.accuracy_gain is None
+        and half.missing == ["aime"]
+        and half.cells["aime"] is None
+    )
     assert half.cells["gsm"] is not None
     fixed = leaderboard(store, "mini", benchmarks=("gsm", "aime", "math"))
     assert fixed.benchmarks == ("gsm", "aime", "math") and not any(row.complete for row in fixed.rows)
@@ -131,7 +141,8 @@ def test_limited_rows_are_compared_with_the_same_documents_only(store: Store) ->
     write(store, [*pair(), *limited])
     few = rows_of(leaderboard(store, "gsm"))["few"]
     cell = few.cells["gsm"]
-    assert cell is not None and cell.coverage == "2 of 4" and few.limited and few.rank == 1
+    # Not a second "1." beside that of the full row.
+    assert cell is not None and cell.coverage == "2 of 4" and few.limited and few.rank is None
     assert (
         cell.length_ratio is None and few.length_reduction is None
     )  # the expert was never measured on these two
@@ -187,8 +198,6 @@ def test_a_regraded_measurement_supersedes_and_graders_are_not_mixed(store: Stor
     new = scores(([r for r in responses if r["benchmark"] == "gsm"], again), expected_n=4)
     write(store, [*rows, *(("verdicts", v) for v in again), *(("scores", s) for s in new)])
     assert rows_of(leaderboard(store, "gsm"))["ties"].accuracy.value == 1.0  # type: ignore[union-attr]
-    board = leaderboard(store, "gsm", grader="boxed@2")
-    assert list(rows_of(board)) == ["ties"] and board.rows[0].accuracy.value == 0.0  # type: ignore[union-attr]
 
 
 def test_a_newer_checkpoint_of_a_name_replaces_the_older_and_its_merges(store: Store) -> None:
@@ -200,7 +209,9 @@ def test_a_newer_checkpoint_of_a_name_replaces_the_older_and_its_merges(store: S
     write(store, [*pair(), *newer])
     board = leaderboard(store, "mini")
     assert [row.checkpoint for row in board.rows] == ["base", "expert", "ties-2"]
-    assert "1 checkpoint(s) are hidden" in board.notes[0]
+    assert board.notes == (
+        "1 checkpoint(s) are hidden, because another one was recorded later under the same name: ties.",
+    )
     base = [
         ("checkpoints", checkpoint("base-2", "base", at=10, name="base")),
         *measured("base-2", "gsm", "0000", 9, base="base-2"),
@@ -209,6 +220,34 @@ def test_a_newer_checkpoint_of_a_name_replaces_the_older_and_its_merges(store: S
     write(store, base, "run-2")
     board = leaderboard(store, "mini")
     assert [row.checkpoint for row in board.rows] == ["base-2", "expert"]
+    assert board.notes == (
+        "2 checkpoint(s) are hidden, because another one was recorded later under the same name: base, ties.",
+        "1 merge(s) are hidden, because another base or expert was recorded later under the name of one that "
+        "they were merged from: ties.",
+    )
+
+
+def test_a_replaced_merge_with_the_weights_of_its_base_hides_no_other_merge(store: Store) -> None:
+    name = "task_arithmetic lambda=0"
+    twice = [
+        ("checkpoints", checkpoint(c, "merged", at=at, name=name)) for at, c in ((5, "base"), (6, "new"))
+    ]
+    write(store, [*pair(), *twice, *measured("new", "gsm", "1000", 9), *measured("new", "aime", "00", 9)])
+    board = leaderboard(store, "mini")
+    assert {row.checkpoint for row in board.rows} == {"base", "expert", "ties", "new"}
+    assert len(board.notes) == 1 and board.notes[0].startswith("1 checkpoint(s) are hidden")
+
+
+def test_columns_are_those_of_the_suite_in_its_order_whatever_one_model_set_has(store: Store) -> None:
+    other = [
+        ("checkpoints", checkpoint("base", "base", model_set="other", at=1)),
+        *(row for row in measured("base", "aime", "10", 10, model_set="other") if row[0] == "scores"),
+    ]
+    write(store, [*pair(), *other])
+    board = leaderboard(store, "mini", model_set="other")
+    assert board.benchmarks == ("gsm", "aime")
+    assert [(row.name, row.missing) for row in board.rows] == [("base", ["gsm"])]
+    assert [m.benchmark for m in browse.measured(store)] == ["gsm", "aime", "aime"]
 
 
 def test_a_merge_with_the_weights_of_its_base_has_its_own_row(store: Store) -> None:

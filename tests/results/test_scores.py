@@ -34,6 +34,13 @@ def test_greedy_scores_by_hand() -> None:
     assert (accuracy["model_set"], accuracy["suite"], accuracy["draw"]) == ("pair", "mini", "greedy")
 
 
+def test_shares_of_0_and_1_are_not_certain() -> None:
+    rows = by_metric(scores(answers("base", "b", [False] * 60), expected_n=60))
+    for metric in ("accuracy", "no_answer", "truncated"):
+        assert (rows[metric]["value"], rows[metric]["stderr"]) == (0.0, pytest.approx(0.5 / 61))
+    assert rows["length_mean"]["stderr"] == 0  # a length is no proportion
+
+
 def test_a_pool_is_averaged_over_each_question_first() -> None:
     responses = [
         response("base", "b", q, k, draw="vote", n_tokens_text=10 * (q + 1)) for q in (0, 1) for k in range(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -125,6 +126,18 @@ import os, signal; os.kill(os.getpid(), signal.SIGKILL)
     while Path(f"/proc/{pid}/status").exists() and "Z" not in state(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_ctrl_c_is_left_to_the_parent(capfd: pytest.CaptureFixture[str]) -> None:
+    """A terminal sends it to everybody in the foreground."""
+    with limited() as work:
+        work.call(1)
+        worker = work._worker
+        assert worker is not None
+        os.kill(worker.pid, signal.SIGINT)
+        assert work.call(2).value == 4
+        assert work._worker is worker
+    assert capfd.readouterr().err == ""
 
 
 def state(pid: int) -> str:
