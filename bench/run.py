@@ -40,7 +40,7 @@ def run(
     chosen = chosen_models(models, base, experts, suite=suite.name)
     recipes, refused = _recipes(methods, parse_settings(settings), chosen, suite.name)
     for recipe in recipes:
-        align(recipe)
+        align(recipe)  # every mismatch is said before anything is merged
     for model in (recipes[0].base, *recipes[0].experts):
         require_tokenizer(model.path, model.name)
     asked = pools(suite, options)
@@ -85,9 +85,12 @@ def _recipes(
 
 def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> list[EvalTarget]:
     """Checkpoint rows of base, experts and merges, and the models to evaluate, in the order of the table."""
+    from bench.alignment import align
     from bench.checkpoint import Checkpoint
     from bench.identity import fingerprint
     from bench.lineage import base_row, expert_row, layer_rows, merged_row, method_row, target
+    from bench.merge import merge_id
+    from bench.writer import check_disk
 
     first = recipes[0]
     base = fingerprint(first.base.path, road.place.fingerprints)
@@ -98,8 +101,11 @@ def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> li
         expert_row(label, model, mark, base, name)
         for label, model, mark in zip(chosen.experts, first.experts, experts, strict=True)
     ]
-    for recipe in recipes:
-        result = _merge(road, recipe)
+    outs = [road.place.runs / "merges" / merge_id(recipe, road.place) for recipe in recipes]
+    needed = sum(align(recipe).nbytes for recipe, out in zip(recipes, outs, strict=True) if not out.exists())
+    check_disk(road.place.runs, needed, f"writing {len(recipes)} merge(s)")
+    for recipe, out in zip(recipes, outs, strict=True):
+        result = _merge(road, recipe, out)
         rows.append(merged_row(Checkpoint(result.path, str(result.path)), result.manifest, name))
         if not result.reused:
             road.spool.append_many("layers", layer_rows(result))
@@ -108,11 +114,10 @@ def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> li
     return [target(row, base=base, expert=experts[0]) for row in rows]
 
 
-def _merge(road: Road, recipe: Recipe) -> MergeResult:
-    from bench.merge import merge, merge_id
+def _merge(road: Road, recipe: Recipe, out: Path) -> MergeResult:
+    from bench.merge import merge
     from bench.show import status
 
-    out = road.place.runs / "merges" / merge_id(recipe, road.place)
     if not out.exists():
         # Evaluation needs it anyway; loaded now, every merge of a run is measured on the same floor.
         import transformers.modeling_utils  # noqa: F401

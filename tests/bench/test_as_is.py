@@ -133,3 +133,19 @@ def test_the_newest_of_a_name_is_recorded_again(tmp_path: Path) -> None:
     store.ingest()
     again = merged(tmp_path, *pair)
     assert [row.checkpoint for row in again.rows if row.kind == "base"] == [first.checkpoint]
+
+
+def test_too_little_disk_for_all_merges_is_said_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    roomy = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: roomy._replace(free=18_500_000)
+    )  # for one, not for two
+    with pytest.raises(BadInput, match="writing 2 merge.s. needs"):
+        run(
+            ["task_arithmetic", "ties"], OPTIONS, models="mini_l2s", base=None, experts=[], settings=[], runs=runs,
+            db=runs / "leaderboard.duckdb", say=quiet,
+        )  # fmt: skip
+    assert not list(runs.glob("merges/*"))
