@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from bench.checkpoint import ZOO
 from bench.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
-ZOO = Path(__file__).resolve().parent / "zoo" / "models"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PACKAGE = "mergeboard"
 MIN_MEMORY = 3 * 2**30
