@@ -105,6 +105,8 @@ class Slot:
 
 
 def _piece(job: Job, target: Target, start: int, stop: int) -> Piece:
+    import torch
+
     whole = start == 0 and stop == target.info.n
     shape = target.info.shape if whole else (stop - start,)
     models: tuple[Checkpoint, ...] = (job.recipe.base, *job.recipe.experts)
@@ -112,20 +114,21 @@ def _piece(job: Job, target: Target, start: int, stop: int) -> Piece:
         model.read(name, start, stop).float().view(shape)
         for model, name in zip(models, target.sources, strict=True)
     )
+    stacked = torch.stack(experts)
     statistics = {
         name: found
         for name, group in job.statistics.items()
         if (found := _statistic_run(group, target, start, stop, whole))
     }
-    return Piece(target.info, base, tuple(experts), job.recipe.weights, start, statistics)
+    return Piece(target.info, base, stacked, job.recipe.weights, start, statistics)
 
 
 def _statistic_run(
     group: tuple[Statistic, ...], target: Target, start: int, stop: int, whole: bool
 ) -> tuple[Tensor, ...]:
     """The same elements of a parameter's statistic, or all of one that has a shape of its own."""
-    sources = target.sources[:1] if len(group) == 1 else target.sources[1:]
-    stored = [s.tensors[name] for s, name in zip(group, sources, strict=False) if name in s.tensors]
+    name = target.info.name
+    stored = [statistic.tensors[name] for statistic in group if name in statistic.tensors]
     return tuple(_read_run(s, target, start, stop, whole) for s in stored)
 
 

@@ -140,7 +140,7 @@ class FimTies(FimMethod):
     def _outside(self, piece: Piece, seen: Seen) -> Tensor:
         """Embeddings, norms and head."""
         scale = self.outside_scale(seen)
-        return piece.base + scale * torch.stack(piece.deltas).mean(0) if scale else piece.base
+        return piece.base + scale * piece.deltas.mean(0) if scale else piece.base
 
     def _changes(self, unit: Unit, seen: Seen) -> dict[str, Tensor]:
         """What is added to each piece of a module, before calibration."""

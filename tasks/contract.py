@@ -23,6 +23,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Example:
+    """One training or calibration example: what a model is shown, and what it should say or choose.
+
+    `response` is the text that follows the prompt; `label` is the index of the right class.
+    """
+
+    prompt: str
+    response: str | None = None
+    label: int | None = None
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How one response is drawn. Temperature 0 is greedy decoding; `max_new_tokens` is the asked budget."""
 
@@ -85,7 +97,10 @@ class Benchmark:
     train and validation may serve training statistics and selection, test is only ever scored.
     `prompts` maps a prompt mode to a function from sample to prompt text; the first is the default.
     `grader` builds the grader (heavy imports happen inside). `version` changes when prompts, data or
-    protocols do.
+    protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
+    classification: the model chooses among them by index instead of writing.
+    `examples(split, data_dir)` gives the examples of "train" or "validation" that statistics may be computed
+    on; None where there are none. It refuses "test".
     """
 
     name: str
@@ -97,6 +112,8 @@ class Benchmark:
     protocols: tuple[Draw, ...]
     grader: Callable[[], Grader]
     domain: str = "maths"
+    labels: tuple[str, ...] = ()
+    examples: Callable[[str, Path | None], list[Example]] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -70,25 +71,27 @@ class TensorInfo:
 class Piece:
     """A tensor, or the run of its elements that starts at flat offset `start`, in float32.
 
-    `experts` holds the same elements of every expert, in the order given by the user; `statistics` maps the
-    name of a `Need` to one tensor per subject (one for the base, or one per expert).
+    `experts` [M, *shape] holds the same elements of every expert, in the order given by the user; `statistics`
+    maps the name of a `Need` to one tensor per subject (one for the base, or one per expert). `ids` names each
+    expert by its content, the same wherever it stands in the list: random draws are keyed by it.
     """
 
     info: TensorInfo
     base: Tensor
-    experts: tuple[Tensor, ...]
+    experts: Tensor
     weights: tuple[float, ...]
     start: int = 0
     statistics: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+
+    @cached_property
+    def deltas(self) -> Tensor:
+        """Task vectors tau_m = theta_m - theta_0 of all experts, [M, *shape]."""
+        return self.experts - self.base
 
     def delta(self, expert: int) -> Tensor:
-        """Task vector tau_m = theta_m - theta_0 of one expert."""
-        return self.experts[expert] - self.base
-
-    @property
-    def deltas(self) -> tuple[Tensor, ...]:
-        """Task vectors of all experts."""
-        return tuple(self.delta(expert) for expert in range(len(self.experts)))
+        """Task vector of one expert."""
+        return self.deltas[expert]
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,14 @@ class Merged:
 
 
 class Seen:
-    """Results of the passes so far, by pass and group."""
+    """Small things known so far: results of the passes and statistics of groups, by name and group."""
 
     def __init__(self) -> None:
         self._results: dict[str, tuple[Scope, dict[str, Any]]] = {}
+
+    def give(self, name: str, scope: Scope, results: Mapping[str, Any]) -> None:
+        """Store a statistic of groups under its need's name: group key to one tensor per subject."""
+        self._results[name] = (scope, dict(results))
 
     def put(self, pass_: Pass, key: str, result: Any) -> None:
         """Store the result of one group."""
@@ -151,21 +158,56 @@ class Pass:
     finish: Callable[[Any, Seen, str], Any]
 
 
+StatisticKind = Literal[
+    "fisher_random_tokens",
+    "inputs_random_tokens",
+    "fisher_data",
+    "gram_data",
+    "channels_data",
+    "information_data",
+    "sensitivity_data",
+    "distance_data",
+    "optimised",
+]
+
+
 @dataclass(frozen=True)
 class Need:
     """A statistic that the executor must provide before the first pass, cached under its identity.
 
-    Kinds: `fisher_random_tokens` (mean squared gradient of the next-token loss on random tokens, one tensor per
-    parameter) and `inputs_random_tokens` (inputs of every linear module on the same random tokens, a tensor
-    [tokens, features] per module weight). `of` says at whose weights, `roles` for which tensors inside blocks.
-    `options` belong to its identity.
+    `of` says at whose weights: the base's, each expert's, or each expert's sign-aligned virtual weights
+    theta_0 + tau_m where sign(tau_m) is the sign of the summed task vectors (DRIFT-MEDIAN, step A). `data` says
+    on which examples: none, each expert's own, or those of all experts together. There is one tensor set (a
+    subject) per expert if `of` or `data` is per expert, else one. `options` belong to its identity.
+
+    With `scope` None there is one tensor per parameter that is merged and has one of `roles`
+    (`Piece.statistics`); with a scope there is one small tensor per group, read through `Seen.of(name, info)`.
+
+    * `fisher_random_tokens`: mean squared gradient of the next-token loss on random tokens, parameter's shape
+    * `inputs_random_tokens`: inputs of linear modules on the same tokens, [tokens, features] per weight
+    * `fisher_data`: mean over examples of the squared gradient of one example, parameter's shape
+    * `gram_data`: X^T X / tokens of a linear module's inputs, [in, in] per weight
+    * `channels_data`: sum over text blocks of the mean over tokens of |x_j|, [channels] per weight
+    * `information_data` (scope block): mutual information between the base's and an expert's output, scalar
+    * `sensitivity_data` (scope block): sum over the group of |theta * dL/dtheta|, mean over examples, scalar
+    * `distance_data` (scope model): mean over tokens of || logits_m - logits_j ||_2 on data of j, [M] over j
+    * `optimised` (scope tensor or model): coefficients [M] that minimise `objective` of the merged classifiers'
+      logits [batch, classes], summed over the tasks
     """
 
     name: str
-    kind: Literal["fisher_random_tokens", "inputs_random_tokens"]
-    of: Literal["base", "experts"]
+    kind: StatisticKind
+    of: Literal["base", "experts", "aligned"]
     options: Mapping[str, Any]
+    data: Literal["none", "own", "all"] = "none"
     roles: tuple[Role, ...] = (Role.LINEAR,)
+    scope: Scope | None = None
+    objective: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def per_expert(self) -> bool:
+        """Whether there is one subject per expert."""
+        return self.kind != "optimised" and (self.of != "base" or self.data == "own")
 
 
 @dataclass(frozen=True)
@@ -203,6 +245,20 @@ class Method(BaseModel):
         "our choice; the Long-to-Short study merges every tensor",
         pattern=r"^(merge|base|expert:\d+)$",
     )
+    vocab: Literal["base_rows", "common_rows", "by_token"] = parameter(
+        "base_rows",
+        "vocabularies of different size: the base's rows (what an expert lacks does not move), the rows common to "
+        "all, or rows matched by token",
+        "our choice; mergekit's task-vector methods crop to the base's rows",
+    )
+    on_mismatch: Literal["error", "skip"] = parameter(
+        "error",
+        "a tensor missing from an expert or of another shape: refuse, or keep the base's and count it",
+        "our choice; mergekit skips with a warning",
+    )
+    nonfinite: Literal["refuse", "allow"] = parameter(
+        "refuse", "NaN or infinity in a model: name the tensor and stop, or go on", "our choice"
+    )
     norms: Literal["same", "base", "mean"] = parameter(
         "same", "norms and biases: the method's own rule, the base's, or the experts' mean", "our choice"
     )
@@ -220,6 +276,10 @@ class Method(BaseModel):
     out_dtype: Literal["base", "float32", "bfloat16", "float16"] = parameter(
         "base", "dtype of the written weights; arithmetic is float32", "our choice"
     )
+
+    def wraps(self) -> tuple[str, ...]:
+        """Names of other methods whose arithmetic this one uses, given these parameters."""
+        return ()
 
     def leaves(self, role: Role, block: int | None) -> bool:
         """Whether tensors of this role (inside a block, or outside for None) stay the base's by definition."""
