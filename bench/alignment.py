@@ -11,6 +11,7 @@ from bench.checkpoint import DTYPE_BYTES, FLOAT_DTYPES, Checkpoint
 from bench.errors import BadInput
 from bench.recipe import Recipe
 from bench.roles import Architecture, architecture, block_of, role_of
+from bench.rows import Source
 from methods.common.contract import Method, Role, TensorInfo
 
 # What a shape does not show. Compared where both configs say it: older ones leave defaults out.
@@ -37,7 +38,7 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Target:
-    """One tensor of the result. `sources` names the tensor in the base and in each expert that it comes from.
+    """One tensor of the result. `sources` says where it lies in the base and in each expert.
 
     `action` is "merge" (the method decides), "mean" (of the experts), "base", or "expert:<i>" (copied).
     """
@@ -45,7 +46,7 @@ class Target:
     info: TensorInfo
     action: str
     dtype: str
-    sources: tuple[str, ...]
+    sources: tuple[Source, ...]
 
     @property
     def nbytes(self) -> int:
@@ -182,7 +183,8 @@ def _target(name: str, order: int, sources: list[str], recipe: Recipe, arch: Arc
     info = TensorInfo(name, stored.shape, role, block_of(name, arch), order, arch.input_axis)
     action = _action(info, recipe.method)
     keeps = role is Role.BUFFER or recipe.method.out_dtype == "base"
-    return Target(info, action, stored.dtype if keeps else DTYPES[recipe.method.out_dtype], tuple(sources))
+    dtype = stored.dtype if keeps else DTYPES[recipe.method.out_dtype]
+    return Target(info, action, dtype, tuple(map(Source, sources)))
 
 
 def _action(info: TensorInfo, method: Method) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -30,6 +33,7 @@ DTYPE_BYTES = {
 }
 FLOAT_DTYPES = {"F64", "F32", "F16", "BF16"}
 MAX_HEADER = 100_000_000
+MAX_OPEN = 32  # files of one model that stay open
 # What belongs to a model beside its weights and its config.
 COMPANIONS = (
     "generation_config.json",
@@ -63,6 +67,17 @@ class Stored:
         return self.end - self.begin
 
 
+class _Descriptor:
+    """An open file that closes itself when nobody uses it any more."""
+
+    def __init__(self, file: Path) -> None:
+        self.number = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if (number := getattr(self, "number", None)) is not None:
+            os.close(number)
+
+
 class Checkpoint:
     """A folder with config.json and safetensors weights. Opening it reads the config and the headers only."""
 
@@ -71,6 +86,8 @@ class Checkpoint:
         self.name = name or path.name
         self.config = _config(path)
         self.tensors: Mapping[str, Stored] = _tensors(path)
+        self._open: dict[Path, _Descriptor] = {}
+        self._lock = threading.Lock()
 
     @property
     def model_type(self) -> str:
@@ -91,6 +108,16 @@ class Checkpoint:
     def nbytes(self) -> int:
         """Bytes of all tensors."""
         return sum(t.nbytes for t in self.tensors.values())
+
+    @contextmanager
+    def opened(self, file: Path) -> Iterator[int]:
+        """Descriptor of one of the model's files: the last ones used stay open, for all threads."""
+        with self._lock:
+            found = self._open.pop(file, None) or _Descriptor(file)
+            self._open[file] = found
+            if len(self._open) > MAX_OPEN:
+                del self._open[next(iter(self._open))]
+        yield found.number
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
         """A flat run of a tensor's elements, in its stored dtype."""

@@ -56,13 +56,13 @@ def _copy_rest(job: Job, writer: CheckpointWriter) -> None:
 def _copied(job: Job, target: Target, start: int, stop: int) -> Tensor:
     recipe = job.recipe
     if target.action == "base":
-        return recipe.base.read(target.sources[0], start, stop)
+        return recipe.base.read(str(target.sources[0].name), start, stop)
     if target.action.startswith("expert:"):
         expert = int(target.action[7:])
-        return recipe.experts[expert].read(target.sources[expert + 1], start, stop)
+        return recipe.experts[expert].read(str(target.sources[expert + 1].name), start, stop)
     runs = [
-        expert.read(name, start, stop).float()
-        for expert, name in zip(recipe.experts, target.sources[1:], strict=True)
+        expert.read(str(source.name), start, stop).float()
+        for expert, source in zip(recipe.experts, target.sources[1:], strict=True)
     ]
     return sum(runs[1:], start=runs[0]) / len(runs)
 
@@ -111,8 +111,8 @@ def _piece(job: Job, target: Target, start: int, stop: int) -> Piece:
     shape = target.info.shape if whole else (stop - start,)
     models: tuple[Checkpoint, ...] = (job.recipe.base, *job.recipe.experts)
     base, *experts = (
-        model.read(name, start, stop).float().view(shape)
-        for model, name in zip(models, target.sources, strict=True)
+        model.read(str(source.name), start, stop).float().view(shape)
+        for model, source in zip(models, target.sources, strict=True)
     )
     stacked = torch.stack(experts)
     statistics = {

@@ -74,7 +74,9 @@ def provide(
         if (found := _stored(final, identity)) is not None:
             return found
         wanted = {
-            t.sources[source]: t for t in targets if t.info.block is not None and t.info.role in need.roles
+            str(t.sources[source].name): t
+            for t in targets
+            if t.info.block is not None and t.info.role in need.roles
         }
         if not wanted:
             raise BadInput(

@@ -1,0 +1,88 @@
+"""Read a run of one model's elements as float32: one read into a buffer that is used again, one conversion.
+
+What a model lacks (rows of a smaller vocabulary, or the whole tensor) is the base's, so that its task vector is
+0 there; what the base lacks is the mean of the experts that have it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from bench.alignment import Target
+from bench.checkpoint import DTYPE_BYTES, Checkpoint, Stored, torch_dtype
+from bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_memory = threading.local()  # one buffer a thread, as large as its largest read so far
+
+
+def fill(out: Tensor, models: tuple[Checkpoint, ...], target: Target, m: int, start: int, stop: int) -> None:
+    """Write elements [start, stop) of `target` in model `m` (0 the base, then the experts) into `out`.
+
+    `out` is a contiguous float32 tensor of stop - start elements.
+    """
+    source = target.sources[m]
+    if source.name is None:
+        _fallback(out, models, target, m, start, stop)
+    elif source.rows is None:
+        _read(out, models[m], models[m].tensors[source.name], start)
+    else:
+        for low, high, there in source.rows.pieces(start, stop):
+            part = out[low - start : high - start]
+            if there is None:
+                _fallback(part, models, target, m, low, high)
+            else:
+                _read(part, models[m], models[m].tensors[source.name], there)
+
+
+def _fallback(
+    out: Tensor, models: tuple[Checkpoint, ...], target: Target, m: int, start: int, stop: int
+) -> None:
+    """What model `m` lacks: the base's elements; for the base itself, the mean of the experts that have them."""
+    if m > 0:
+        fill(out, models, target, 0, start, stop)
+        return
+    raise BadInput(f"the base has no {target.info.name}")
+
+
+def _read(out: Tensor, model: Checkpoint, stored: Stored, start: int) -> None:
+    """Elements of a stored tensor from `start` on, as many as `out` holds."""
+    size = DTYPE_BYTES[stored.dtype]
+    with model.opened(stored.file) as descriptor:
+        if stored.dtype == "F32":
+            _pread(descriptor, out.numpy(), stored, start * size)
+            return
+        raw = _buffer(out.numel() * size)
+        _pread(descriptor, raw.numpy(), stored, start * size)
+    out.copy_(raw.view(torch_dtype(stored.dtype)))
+
+
+def _pread(descriptor: int, array: object, stored: Stored, offset: int) -> None:
+    view = memoryview(array).cast("B")  # type: ignore[arg-type]
+    done = 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done:]], stored.begin + offset + done)
+        if count == 0:
+            raise BadInput(
+                f"{stored.file} ended while tensor {stored.name!r} was read: the file is truncated"
+            )
+        done += count
+
+
+def _buffer(size: int) -> Tensor:
+    """`size` bytes that belong to this thread until its next call."""
+    import torch
+
+    found: Tensor | None = getattr(_memory, "bytes", None)
+    if found is None or found.numel() < size:
+        found = _memory.bytes = torch.empty(size, dtype=torch.uint8)
+    return found[:size]
+
+
+def read_run(model: Checkpoint, name: str, start: int, stop: int) -> Tensor:
+    """A flat run of a model's own tensor in its stored dtype, in memory of its own."""
+    return model.read(name, start, stop)
