@@ -133,6 +133,11 @@ class Seen:
         scope, results = self._results[pass_name]
         return results[info.key(scope)]
 
+    def find(self, pass_name: str, info: TensorInfo) -> Any:
+        """The same, or None where nothing was observed."""
+        scope, results = self._results.get(pass_name, ("model", {}))
+        return results.get(info.key(scope))
+
     def group(self, pass_name: str, key: str) -> Any:
         """Result of one group by its key."""
         return self._results[pass_name][1][key]
@@ -149,6 +154,8 @@ class Pass:
     `observe(unit, seen)` returns something small or None; `combine` is associative and called in file order;
     `finish(total, seen, key)` turns the total of group `key` into its result. Passes run in the order that the method
     lists them; each sees the results of those before it. A pass of scope "tensor" is shown one tensor at a time.
+    `observe` may run on several units at once. `needed(seen, info, experts)` spares reading a tensor that the
+    pass has no use for, given the number of experts.
     """
 
     name: str
@@ -156,6 +163,7 @@ class Pass:
     observe: Callable[[Unit, Seen], Any]
     combine: Callable[[Any, Any], Any]
     finish: Callable[[Any, Seen, str], Any]
+    needed: Callable[[Seen, TensorInfo, int], bool] = lambda seen, info, experts: True
 
 
 StatisticKind = Literal[
@@ -183,16 +191,32 @@ class Need:
     With `scope` None there is one tensor per parameter that is merged and has one of `roles`
     (`Piece.statistics`); with a scope there is one small tensor per group, read through `Seen.of(name, info)`.
 
+    Options in brackets; what is left out takes the default of `bench/statistics/kinds.py`, an unknown one is an
+    error. `dtype` is that of the forward and backward pass (`checkpoint`, `float32`, `bfloat16`); sums are float32.
+    Kinds on data take the first `examples` of an order drawn with `seed`, cut off behind `max_length` tokens.
+
     * `fisher_random_tokens`: mean squared gradient of the next-token loss on random tokens, parameter's shape
+      [samples, length, seed, vocabulary, dtype]
     * `inputs_random_tokens`: inputs of linear modules on the same tokens, [tokens, features] per weight
+      [the same]
     * `fisher_data`: mean over examples of the squared gradient of one example, parameter's shape
+      [examples, estimator (empirical, exact, sampled, argmax, batch_sqrt), token_reduction (sum, mean), max_length,
+      chat_template (auto, never), dtype, seed, zero_sign (zero, positive, majority: for `aligned`)]
     * `gram_data`: X^T X / tokens of a linear module's inputs, [in, in] per weight
-    * `channels_data`: sum over text blocks of the mean over tokens of |x_j|, [channels] per weight
-    * `information_data` (scope block): mutual information between the base's and an expert's output, scalar
+      [examples, max_length, chat_template, batch, padding (exclude, include), accumulate (float32, float64), dtype,
+      seed]
+    * `channels_data`: sum over text blocks of the mean over tokens of |x_j|, [channels] per weight (linear, norm,
+      head: by `roles`) [examples, block, max_length (longer texts are skipped), dtype, seed]
+    * `information_data` (scope block, of experts): mutual information between the base's and an expert's output,
+      scalar, for every block and for the LM head, key `lm_head` (classifiers have none)
+      [examples, max_length, chat_template, estimator (gaussian, histogram), bins, head (hidden, logits), dtype, seed]
     * `sensitivity_data` (scope block): sum over the group of |theta * dL/dtheta|, mean over examples, scalar
-    * `distance_data` (scope model): mean over tokens of || logits_m - logits_j ||_2 on data of j, [M] over j
-    * `optimised` (scope tensor or model): coefficients [M] that minimise `objective` of the merged classifiers'
-      logits [batch, classes], summed over the tasks
+      [examples, max_length, chat_template, token_reduction, product (theta, tau), dtype, seed]
+    * `distance_data` (scope model, of experts, data all): mean over tokens of || logits_m - logits_j ||_2 on data
+      of j, [M] over j, 0 for itself [examples, max_length, chat_template, dtype, seed]
+    * `optimised` (scope tensor or model, data all): coefficients [M] that minimise `objective` of the merged
+      classifiers' logits [batch, classes] (a scalar), summed over the tasks
+      [initial, learning_rate, beta1, beta2, steps, batch, clamp, max_length, seed]
     """
 
     name: str
