@@ -10,7 +10,7 @@ from math import prod
 from bench.checkpoint import DTYPE_BYTES, FLOAT_DTYPES, Checkpoint
 from bench.errors import BadInput
 from bench.recipe import Recipe
-from bench.roles import Architecture, architecture, block_of, role_of
+from bench.roles import LM_HEAD, Architecture, architecture, block_of, role_of
 from bench.rows import Source
 from methods.common.contract import Method, Role, TensorInfo
 
@@ -112,7 +112,7 @@ def _names(model: Checkpoint, arch: Architecture, *, tied: bool) -> dict[str, st
     if not tied and model.tied:
         embedding = [name for name in names if role_of(name, arch) is Role.EMBED]
         if embedding:
-            names[arch.head] = embedding[0]
+            names[LM_HEAD] = embedding[0]
     return names
 
 

@@ -16,46 +16,68 @@ from methods.common.contract import Role
 
 @dataclass(frozen=True)
 class Architecture:
-    """Name patterns of one model family; `block` captures the index of the transformer block."""
+    """Name patterns of one model family.
 
-    patterns: tuple[tuple[str, Role], ...]
+    `prefix` is what a model with a head puts before the names of its body, and a bare body does not: `body` holds
+    patterns without it, `block` the one that captures the index of the transformer block. `heads` are never
+    prefixed.
+    """
+
+    prefix: str
+    body: tuple[tuple[str, Role], ...]
     block: str
     input_axis: int
-    head: str
+    heads: tuple[tuple[str, Role], ...] = (
+        (r"lm_head\.(weight|bias)", Role.LM_HEAD),
+        (r"(score|classifier)\.(weight|bias)", Role.TASK_HEAD),
+    )
 
+
+LM_HEAD = "lm_head.weight"
 
 DECODER = Architecture(
-    patterns=(
-        (r"model\.embed_tokens\.weight", Role.EMBED),
-        (r"lm_head\.weight", Role.LM_HEAD),
-        (r"lm_head\.bias", Role.LM_HEAD),
-        (r"(score|classifier)\.(weight|bias)", Role.TASK_HEAD),
-        (r"model\.norm\.(weight|bias)", Role.NORM),
-        (r"model\.layers\.\d+\.\w*(layernorm|norm)\.(weight|bias)", Role.NORM),
-        (r"model\.layers\.\d+\.self_attn\.(q|k)_norm\.weight", Role.NORM),
-        (r"model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj\.weight", Role.LINEAR),
-        (r"model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj\.bias", Role.BIAS),
-        (r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq", Role.BUFFER),
+    prefix="model.",
+    body=(
+        (r"embed_tokens\.weight", Role.EMBED),
+        (r"norm\.(weight|bias)", Role.NORM),
+        (r"layers\.\d+\.\w*(layernorm|norm)\.(weight|bias)", Role.NORM),
+        (r"layers\.\d+\.self_attn\.(q|k)_norm\.weight", Role.NORM),
+        (r"layers\.\d+\.(self_attn|mlp)\.\w+_proj\.weight", Role.LINEAR),
+        (r"layers\.\d+\.(self_attn|mlp)\.\w+_proj\.bias", Role.BIAS),
+        (r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq", Role.BUFFER),
     ),
-    block=r"model\.layers\.(\d+)\.",
+    block=r"layers\.(\d+)\.",
     input_axis=1,
-    head="lm_head.weight",
 )
 
 GPT2 = Architecture(
-    patterns=(
-        (r"(transformer\.)?wte\.weight", Role.EMBED),
-        (r"(transformer\.)?wpe\.weight", Role.POS_EMBED),
-        (r"lm_head\.weight", Role.LM_HEAD),
-        (r"(score|classifier)\.(weight|bias)", Role.TASK_HEAD),
-        (r"(transformer\.)?(h\.\d+\.)?ln_(f|1|2)\.(weight|bias)", Role.NORM),
-        (r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)", Role.BUFFER),
-        (r"(transformer\.)?h\.\d+\.(attn|mlp)\.c_\w+\.weight", Role.LINEAR),
-        (r"(transformer\.)?h\.\d+\.(attn|mlp)\.c_\w+\.bias", Role.BIAS),
+    prefix="transformer.",
+    body=(
+        (r"wte\.weight", Role.EMBED),
+        (r"wpe\.weight", Role.POS_EMBED),
+        (r"(h\.\d+\.)?ln_(f|1|2)\.(weight|bias)", Role.NORM),
+        (r"h\.\d+\.attn\.(bias|masked_bias)", Role.BUFFER),
+        (r"h\.\d+\.(attn|mlp)\.c_\w+\.weight", Role.LINEAR),
+        (r"h\.\d+\.(attn|mlp)\.c_\w+\.bias", Role.BIAS),
     ),
-    block=r"(?:transformer\.)?h\.(\d+)\.",
+    block=r"h\.(\d+)\.",
     input_axis=0,
-    head="lm_head.weight",
+)
+
+# Patches and the class token are position-wise inputs like positions: no vocabulary, no input statistics.
+CLIP_VISION = Architecture(
+    prefix="vision_model.",
+    body=(
+        (r"embeddings\.(class_embedding|(patch|position)_embedding\.weight)", Role.POS_EMBED),
+        (r"embeddings\.position_ids", Role.BUFFER),
+        (r"(pre_layrnorm|post_layernorm)\.(weight|bias)", Role.NORM),
+        (r"encoder\.layers\.\d+\.layer_norm[12]\.(weight|bias)", Role.NORM),
+        (r"encoder\.layers\.\d+\.(self_attn\.\w+_proj|mlp\.fc[12])\.weight", Role.LINEAR),
+        (r"encoder\.layers\.\d+\.(self_attn\.\w+_proj|mlp\.fc[12])\.bias", Role.BIAS),
+    ),
+    block=r"encoder\.layers\.(\d+)\.",
+    input_axis=1,
+    heads=((r"(visual_projection|score|classifier)\.(weight|bias)", Role.TASK_HEAD),),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -64,6 +86,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": DECODER,
     "mistral": DECODER,
     "gpt2": GPT2,
+    "clip_vision_model": CLIP_VISION,
 }
 
 
@@ -74,15 +97,22 @@ def architecture(model_type: str) -> Architecture:
     return ARCHITECTURES[model_type]
 
 
+def plain_name(name: str, arch: Architecture) -> str:
+    """A tensor's name without the body's prefix: the same in a bare body and under any head."""
+    return name.removeprefix(arch.prefix)
+
+
 def role_of(name: str, arch: Architecture) -> Role:
     """The role of a tensor."""
-    for pattern, role in arch.patterns:
-        if re.fullmatch(pattern, name):
-            return role
+    plain = plain_name(name, arch)
+    for part, patterns in ((name, arch.heads), (plain, arch.body)):
+        for pattern, role in patterns:
+            if re.fullmatch(pattern, part):
+                return role
     raise BadInput(f"tensor {name!r} has no role in its architecture's map: add a pattern to bench/roles.py")
 
 
 def block_of(name: str, arch: Architecture) -> int | None:
     """Index of the transformer block that a tensor belongs to, None outside blocks."""
-    found = re.match(arch.block, name)
+    found = re.match(arch.block, plain_name(name, arch))
     return int(found.group(1)) if found else None
