@@ -103,7 +103,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
         check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
         draft.mkdir()
         try:
-            manifest = _merge_into(Job(recipe, alignment), draft, identity, place, say)
+            manifest = _merge_into(Job(recipe, alignment, _expert_ids(recipe, place)), draft, identity, place, say)
             publish(draft, out, manifest)
         except BaseException as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -111,6 +111,12 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
                 raise BadInput(f"the disk of {out.parent} is full; nothing was left behind") from error
             raise
     return MergeResult(out, manifest, False)
+
+
+def _expert_ids(recipe: Recipe, place: Place) -> tuple[str, ...]:
+    """An id per expert by its content; the second of two equal experts is another one."""
+    marks = [fingerprint(expert.path, place.fingerprints) for expert in recipe.experts]
+    return tuple(f"{mark}#{marks[:i].count(mark)}" for i, mark in enumerate(marks))
 
 
 def _existing(out: Path, identity: str, place: Place) -> dict[str, Any] | None:

@@ -69,6 +69,7 @@ class CheckpointWriter:
         self._files.append(file)
         file.write(struct.pack("<Q", len(text)) + text)
         start = 8 + len(text)
+        file.flush()  # what follows is written past the buffer
         file.truncate(start + offset)
         if offset and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, start + offset)  # a full disk says so now
@@ -77,15 +78,17 @@ class CheckpointWriter:
             start += target.nbytes
 
     def write(self, name: str, values: Tensor, start: int = 0) -> None:
-        """Cast a flat run of elements to the target's dtype and write it at element offset `start`."""
+        """Cast a flat run of elements to the target's dtype and write it at element offset `start`; thread-safe."""
         import torch
 
         from bench.checkpoint import DTYPE_BYTES, torch_dtype
 
         file, offset, target = self._places[name]
         raw = values.to(torch_dtype(target.dtype)).contiguous().flatten().view(torch.uint8).numpy()
-        file.seek(offset + start * DTYPE_BYTES[target.dtype])
-        file.write(raw.data)
+        place, left = offset + start * DTYPE_BYTES[target.dtype], raw.data.cast("B")
+        while left:
+            done = os.pwrite(file.fileno(), left, place)
+            place, left = place + done, left[done:]
 
     def close(self) -> None:
         """Flush every shard to disk."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from methods.common.calibration import NormStatistic, normal_probes, output_norm
 from methods.common.contract import Card, Merged, Need, Pass, Piece, Role, Scope, Seen, Unit, parameter
-from methods.common.election import agreeing, elect
+from methods.common.election import agreeing
 from methods.common.fim import Coefficients, FimMethod, is_layer_matrix
 from methods.common.selection import Selection
 
@@ -169,10 +169,10 @@ class FimTies(FimMethod):
         ]
         if len(scaled) == 1:
             return scaled[0]
-        sign = elect(
-            trimmed, piece.weights, zero_sign=0.0
-        )  # before scaling: sums that cancel must stay exactly 0
-        return agreeing(scaled, piece.weights, sign, "mean")
+        # The trimmed vectors vote, before scaling: sums that cancel must stay exactly 0.
+        return agreeing(
+            torch.stack(scaled), piece.weights, "mean", zero_sign=0.0, voters=torch.stack(trimmed)
+        )
 
     def _norms_of(self, unit: Unit, changes: dict[str, Tensor], scale: float = 1.0) -> tuple[float, float]:
         """Output norms of the base's module and of the merged one, its change scaled by `scale`."""

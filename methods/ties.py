@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from methods.common.contract import Card, Method, Pass, Piece, Scope, Seen, Unit, parameter
-from methods.common.election import Aggregate, ZeroSign, agreeing, elect, sign_count
+from methods.common.contract import Card, Method, Pass, Piece, Scope, Seen, TensorInfo, Unit, parameter
+from methods.common.election import Aggregate, ZeroSign, agreeing, sign_count
 from methods.common.selection import Selection, TrimRule
 
 
@@ -50,27 +52,33 @@ class Ties(Method):
     def passes(self) -> tuple[Pass, ...]:
         """Thresholds, then the majority sign."""
         majority = Pass(
-            "majority", self.scope, self._count_signs, lambda a, b: a + b, lambda total, seen, key: total
+            "majority", self.scope, self._count_signs, operator.add, lambda total, seen, key: total, _several
         )
         return (*self.trim.passes(), majority) if self.zero_sign == "majority" else self.trim.passes()
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, float32."""
-        trimmed = self._trimmed(piece, seen)
-        sign = elect(trimmed, piece.weights, zero_sign=self._zero_sign(piece, seen))
-        return piece.base + self.lambda_ * agreeing(trimmed, piece.weights, sign, self.aggregate)
+        merged = agreeing(
+            self._trimmed(piece, seen), piece.weights, self.aggregate, zero_sign=self._zero_sign(piece, seen)
+        )
+        return piece.base + self.lambda_ * merged
 
-    def _trimmed(self, piece: Piece, seen: Seen) -> list[Tensor]:
-        return [delta * self.trim.mask(piece, m, seen) for m, delta in enumerate(piece.deltas)]
+    def _trimmed(self, piece: Piece, seen: Seen) -> Tensor:
+        return torch.stack([delta * self.trim.mask(piece, m, seen) for m, delta in enumerate(piece.deltas)])
 
     def _count_signs(self, unit: Unit, seen: Seen) -> int:
         return sum(sign_count(self._trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())
 
     def _zero_sign(self, piece: Piece, seen: Seen) -> float:
-        if self.zero_sign == "majority":
+        if self.zero_sign == "majority" and len(piece.experts) > 1:
             total = seen.of("majority", piece.info)
             return float((total > 0) - (total < 0))
         return 1.0 if self.zero_sign == "positive" else 0.0
+
+
+def _several(seen: Seen, info: TensorInfo, experts: int) -> bool:
+    """A single expert's kept entries never sum to 0: there is no sign to borrow."""
+    return experts > 1
 
 
 METHOD = Ties

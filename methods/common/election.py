@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,33 +16,39 @@ ZeroSign = Literal["zero", "positive", "majority"]
 Aggregate = Literal["mean", "sum"]
 
 
-def elected_sum(trimmed: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """sum_m w_m tau_m, whose sign is the elected sign; float32, shape of one task vector."""
-    total = torch.zeros_like(trimmed[0])
-    for delta, weight in zip(trimmed, weights, strict=True):
-        total += weight * delta
-    return total
+def sign_count(trimmed: Tensor, weights: Sequence[float]) -> int:
+    """Sum over all coordinates of the elected signs, those of sum_m w_m tau_m (the majority sign is its sign).
 
+    `trimmed` holds task vectors, [M, *shape] float32.
+    """
+    from methods.common import kernels
 
-def sign_count(trimmed: Sequence[Tensor], weights: Sequence[float]) -> int:
-    """Sum of the elected signs over all coordinates (the majority sign is its sign)."""
-    return int(elected_sum(trimmed, weights).sign().sum(dtype=torch.float64))
-
-
-def elect(trimmed: Sequence[Tensor], weights: Sequence[float], *, zero_sign: float) -> Tensor:
-    """Elected sign per coordinate, -1, 0 or 1; an exactly zero sum takes `zero_sign`."""
-    sign = elected_sum(trimmed, weights).sign()
-    return torch.where(sign == 0, torch.full_like(sign, zero_sign), sign)
+    return int(kernels.sign_total(trimmed.flatten(1).numpy(), np.asarray(weights, dtype=np.float32)))
 
 
 def agreeing(
-    trimmed: Sequence[Tensor], weights: Sequence[float], sign: Tensor, aggregate: Aggregate
+    values: Tensor,
+    weights: Sequence[float],
+    aggregate: Aggregate,
+    *,
+    zero_sign: float,
+    voters: Tensor | None = None,
 ) -> Tensor:
-    """Weighted mean (disjoint mean) or sum of the non-zero entries whose sign is the elected one; 0 if none."""
-    total = torch.zeros_like(sign)
-    mass = torch.zeros_like(sign)
-    for delta, weight in zip(trimmed, weights, strict=True):
-        agrees = (delta.sign() == sign) & (delta != 0)
-        total += torch.where(agrees, weight * delta, 0.0)
-        mass += torch.where(agrees, weight, 0.0)
-    return total if aggregate == "sum" else torch.where(mass > 0, total / mass, 0.0)
+    """Weighted mean (disjoint mean) or sum of the entries whose sign is the elected one; 0 where there is none.
+
+    `values` [M, *shape] float32 gives [*shape]. The sign is elected by `voters` of the same shape (the values
+    themselves when None) as that of sum_m w_m voter_m; a sum of exactly 0 takes `zero_sign`.
+    """
+    from methods.common import kernels
+
+    flat = values.flatten(1).numpy()
+    merged = np.empty(flat.shape[1], dtype=np.float32)
+    kernels.agreeing(
+        flat,
+        flat if voters is None else voters.flatten(1).numpy(),
+        np.asarray(weights, dtype=np.float32),
+        float(zero_sign),
+        aggregate == "mean",
+        merged,
+    )
+    return torch.from_numpy(merged).view(values.shape[1:])

@@ -14,23 +14,29 @@ from functools import partial
 from math import floor
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.common.contract import Pass, Piece, Scope, Seen, Unit
+from methods.common.contract import Pass, Piece, Scope, Seen, TensorInfo, Unit
 
 TrimRule = Literal["exact", "kth_inclusive", "quantile"]
 Score = Callable[[Piece, int], Tensor]
+Counts = list[list[NDArray[np.int64]]]  # per expert and wanted rank
 
 DIGIT_BITS = 16
-MAGNITUDE_BITS = 31
+DIGITS = 1 << DIGIT_BITS
 
 
 class Cut(NamedTuple):
-    """Search state of one wanted rank: the key's digits found so far, and the rank left within them."""
+    """Search state of one wanted rank: thresholds found so far (one per score), the high digit of the next one
+    (None when it is not known yet), the rank left within what equals them, and how many elements do."""
 
-    prefix: int
+    thresholds: tuple[int, ...]
+    high: int | None
     left: int
+    equal: int = 0
 
 
 class Search(NamedTuple):
@@ -45,9 +51,10 @@ def kept_count(keep: float, n: int) -> int:
     return max(1, min(n, floor(keep * n + 1e-9)))
 
 
-def magnitude_bits(values: Tensor) -> Tensor:
-    """int64 keys that order like |values| (float32)."""
-    return (values.float().contiguous().view(torch.int32) & 0x7FFFFFFF).to(torch.int64)
+def magnitude_keys(values: Tensor) -> NDArray[np.uint32]:
+    """Flat integer keys that order like |values| (float32)."""
+    bits: NDArray[np.uint32] = values.float().contiguous().flatten().numpy().view(np.uint32)
+    return bits & np.uint32(0x7FFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,9 @@ class Selection:
     Rules: `exact` keeps max(1, floor(keep n)); `kth_inclusive` keeps everything at or above the
     (floor(keep n) + 1)-th largest, as the original TIES code does; `quantile` keeps everything at or above
     the linearly interpolated (1 - keep) quantile. `tie(piece, expert)` breaks ties of `exact`.
-    `takes(piece)` says which pieces take part; the others are left whole.
+    `takes(piece)` says which pieces take part; the others are left whole. With `shared` there is one selection
+    for all experts, by `score(piece, 0)`. With `nonzero`, n counts only scores that are not 0, floor(keep n) of
+    them are kept, and that may be none.
     """
 
     name: str
@@ -67,14 +76,18 @@ class Selection:
     score: Score
     tie: Score | None = None
     takes: Callable[[Piece], bool] = lambda piece: True
+    shared: bool = False
+    nonzero: bool = False
 
     def passes(self) -> tuple[Pass, ...]:
-        """Histogram passes, then one that shares out the ties."""
+        """Histogram passes, then one that shares out the ties where not all of them are kept."""
         digits = [
             Pass(f"{self.name}:{i}", self.scope, partial(self._observe_digit, i), _add, partial(self._cut, i))
             for i in range(self._digits)
         ]
-        ties = Pass(f"{self.name}:ties", self.scope, self._observe_ties, _join, self._share_ties)
+        ties = Pass(
+            f"{self.name}:ties", self.scope, self._observe_ties, _join, self._share_ties, self._must_share
+        )
         return (*digits, ties) if self.rule == "exact" else tuple(digits)
 
     def mask(self, piece: Piece, expert: int, seen: Seen) -> Tensor:
@@ -84,80 +97,118 @@ class Selection:
         search: Search = seen.of(self._last_digit, piece.info)[expert]
         if self.rule == "quantile":
             return self.score(piece, expert).abs() >= _interpolate(self.keep, search)
-        keys = self._keys(piece, expert)
-        threshold = search.cuts[0].prefix
-        if self.rule == "kth_inclusive":
-            return keys >= threshold
-        quota = seen.of(f"{self.name}:ties", piece.info)[piece.info.order, piece.start][expert]
-        equal = keys == threshold
-        first = equal.flatten().cumsum(0).view(equal.shape) <= quota
-        return (keys > threshold) | (equal & first)
+        (cut,) = search.cuts
+        keys = magnitude_keys(self.score(piece, expert))
+        kept = keys > cut.thresholds[0]
+        level = keys == cut.thresholds[0]
+        quota = self._quota(piece, expert, cut, seen)
+        if len(cut.thresholds) == 1 and quota is None:
+            kept |= level
+        else:
+            level = np.flatnonzero(level)
+            for score, threshold in zip(self._scores[1:], cut.thresholds[1:], strict=True):
+                keys = magnitude_keys(score(piece, expert))[level]
+                kept[level[keys > threshold]] = True
+                level = level[keys == threshold]
+            kept[level[:quota]] = True
+        return torch.from_numpy(kept).view(piece.base.shape)
 
     @property
-    def _paired(self) -> bool:
-        return self.tie is not None and self.rule == "exact"
+    def _scores(self) -> tuple[Score, ...]:
+        return (self.score,) if self.tie is None or self.rule != "exact" else (self.score, self.tie)
 
     @property
     def _digits(self) -> int:
-        return 4 if self._paired else 2
+        return 2 * len(self._scores)
 
     @property
     def _last_digit(self) -> str:
         return f"{self.name}:{self._digits - 1}"
 
-    def _keys(self, piece: Piece, expert: int) -> Tensor:
-        keys = magnitude_bits(self.score(piece, expert))
-        if self._paired and self.tie is not None:
-            keys = (keys << MAGNITUDE_BITS) | magnitude_bits(self.tie(piece, expert))
-        return keys
+    def _quota(self, piece: Piece, expert: int, cut: Cut, seen: Seen) -> int | None:
+        """How many of the elements that equal the threshold this piece keeps; None: all of them."""
+        if self.rule == "kth_inclusive" or cut.equal == cut.left:
+            return None
+        return int(seen.of(f"{self.name}:ties", piece.info)[piece.info.order, piece.start][expert])
+
+    def _subjects(self, piece: Piece) -> range:
+        return range(1 if self.shared else len(piece.experts))
 
     def _pieces(self, unit: Unit) -> list[Piece]:
         return [piece for piece in unit.pieces.values() if self.takes(piece)]
 
     def _ranks(self, n: int) -> list[int]:
-        """Wanted ranks, 1 = largest. Quantile needs the two order statistics around its position."""
+        """Wanted ranks, 1 = largest, 0 = none. Quantile needs the two order statistics around its position."""
+        if self.nonzero:
+            return [floor(self.keep * n + 1e-9)]
         if self.rule == "exact":
             return [kept_count(self.keep, n)]
         if self.rule == "kth_inclusive":
-            return [
-                min(n, floor(self.keep * n) + 1)
-            ]  # truncated as the original code does: no rounding undone
+            # truncated as the original code does: no rounding undone
+            return [min(n, floor(self.keep * n) + 1)]
         position = (1 - self.keep) * (n - 1)
         return [n - floor(position), max(1, n - floor(position) - 1)]
 
-    def _observe_digit(self, digit: int, unit: Unit, seen: Seen) -> list[list[Tensor]] | None:
-        """Histograms of one digit: per expert and wanted rank, of the keys that share the prefix found so far."""
-        shift = DIGIT_BITS * (self._digits - 1 - digit)
-        total: list[list[Tensor]] | None = None
+    def _observe_digit(self, digit: int, unit: Unit, seen: Seen) -> Counts | None:
+        """Histograms of one digit: per expert and wanted rank, of the keys that share the digits found so far.
+
+        The first one has an extra entry: how many keys are 0.
+        """
+        total: Counts | None = None
         for piece in self._pieces(unit):
-            found = []
-            for expert in range(len(piece.experts)):
-                keys = self._keys(piece, expert).flatten()
-                found.append(
-                    [_histogram(keys, prefix, shift) for prefix in self._prefixes(digit, piece, expert, seen)]
-                )
+            found = [self._count(digit, piece, expert, seen) for expert in self._subjects(piece)]
             total = found if total is None else _add(total, found)
         return total
 
-    def _prefixes(self, digit: int, piece: Piece, expert: int, seen: Seen) -> list[int | None]:
-        if digit == 0:
-            return [None]
-        search: Search = seen.of(f"{self.name}:{digit - 1}", piece.info)[expert]
-        return [cut.prefix for cut in search.cuts]
+    def _count(self, digit: int, piece: Piece, expert: int, seen: Seen) -> list[NDArray[np.int64]]:
+        from methods.common import kernels
 
-    def _cut(self, digit: int, total: list[list[Tensor]], seen: Seen, key: str) -> list[Search]:
+        if digit == 0:
+            counts = np.zeros(DIGITS + 1, dtype=np.int64)
+            counts[DIGITS] = kernels.count_high(magnitude_keys(self.score(piece, expert)), counts)
+            return [counts]
+        search: Search = seen.of(f"{self.name}:{digit - 1}", piece.info)[expert]
+        found = []
+        for cut in search.cuts:
+            counts = np.zeros(DIGITS, dtype=np.int64)
+            if cut.high is None:
+                kernels.count_high(self._open(piece, expert, cut), counts)
+            else:
+                kernels.count_low(self._open(piece, expert, cut), cut.high, counts)
+            found.append(counts)
+        return found
+
+    def _open(self, piece: Piece, expert: int, cut: Cut) -> NDArray[np.uint32]:
+        """Keys of the score whose threshold is sought, of the elements that equal every threshold found."""
+        keys = magnitude_keys(self._scores[len(cut.thresholds)](piece, expert))
+        return keys[self._level(piece, expert, cut.thresholds)] if cut.thresholds else keys
+
+    def _level(self, piece: Piece, expert: int, thresholds: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Which elements equal every threshold found so far."""
+        return np.logical_and.reduce(
+            [
+                magnitude_keys(score(piece, expert)) == threshold
+                for score, threshold in zip(self._scores, thresholds, strict=False)
+            ]
+        )
+
+    def _cut(self, digit: int, total: Counts, seen: Seen, key: str) -> list[Search]:
         """Narrow every wanted rank by one digit."""
         if digit == 0:
-            sizes = [int(histogram.sum()) for (histogram,) in total]
-            return [
-                Search(n, [_narrow(histogram, Cut(0, rank)) for rank in self._ranks(n)])
-                for n, (histogram,) in zip(sizes, total, strict=True)
-            ]
+            return [self._first_cut(counts) for (counts,) in total]
         before: list[Search] = seen.group(f"{self.name}:{digit - 1}", key)
         return [
-            Search(search.n, [_narrow(h, cut) for h, cut in zip(histograms, search.cuts, strict=True)])
-            for histograms, search in zip(total, before, strict=True)
+            Search(search.n, [_narrow(c, cut) for c, cut in zip(counts, search.cuts, strict=True)])
+            for counts, search in zip(total, before, strict=True)
         ]
+
+    def _first_cut(self, counts: NDArray[np.int64]) -> Search:
+        n = int(counts[:DIGITS].sum()) - (int(counts[DIGITS]) if self.nonzero else 0)
+        return Search(n, [_narrow(counts[:DIGITS], Cut((), None, rank)) for rank in self._ranks(n)])
+
+    def _must_share(self, seen: Seen, info: TensorInfo, experts: int) -> bool:
+        found: list[Search] | None = seen.find(self._last_digit, info)
+        return found is not None and any(search.cuts[0].equal != search.cuts[0].left for search in found)
 
     def _observe_ties(self, unit: Unit, seen: Seen) -> dict[tuple[int, int], list[int]] | None:
         """Elements equal to the threshold, per piece (by order and start) and expert."""
@@ -165,8 +216,8 @@ class Selection:
         for piece in self._pieces(unit):
             searches: list[Search] = seen.of(self._last_digit, piece.info)
             found[piece.info.order, piece.start] = [
-                int((self._keys(piece, expert) == search.cuts[0].prefix).sum())
-                for expert, search in enumerate(searches)
+                int(np.count_nonzero(self._level(piece, m, search.cuts[0].thresholds)))
+                for m, search in enumerate(searches)
             ]
         return found or None
 
@@ -182,22 +233,17 @@ class Selection:
         return shares
 
 
-def _histogram(keys: Tensor, prefix: int | None, shift: int) -> Tensor:
-    """Counts of the 16-bit digit at `shift`, among the keys whose higher digits equal `prefix`."""
-    if prefix is not None:
-        keys = keys[(keys >> (shift + DIGIT_BITS)) == prefix]
-    return torch.bincount((keys >> shift) & 0xFFFF, minlength=1 << DIGIT_BITS)
+def _narrow(counts: NDArray[np.int64], cut: Cut) -> Cut:
+    """The digit in which rank `cut.left` (1 = largest, 0 = above all) falls, and the rank within it."""
+    from_top = counts[::-1].cumsum()
+    place = int(np.searchsorted(from_top, cut.left))
+    digit, left = DIGITS - 1 - place, cut.left - (int(from_top[place - 1]) if place else 0)
+    if cut.high is None:
+        return Cut(cut.thresholds, digit, left, int(counts[digit]))
+    return Cut((*cut.thresholds, (cut.high << DIGIT_BITS) | digit), None, left, int(counts[digit]))
 
 
-def _narrow(histogram: Tensor, cut: Cut) -> Cut:
-    """The digit in which rank `cut.left` (1 = largest) falls, and the rank within it."""
-    from_top = histogram.flip(0).cumsum(0)
-    index = int(torch.searchsorted(from_top, cut.left))
-    above = int(from_top[index - 1]) if index else 0
-    return Cut((cut.prefix << DIGIT_BITS) | (len(histogram) - 1 - index), cut.left - above)
-
-
-def _add(a: list[list[Tensor]], b: list[list[Tensor]]) -> list[list[Tensor]]:
+def _add(a: Counts, b: Counts) -> Counts:
     return [[x + y for x, y in zip(xs, ys, strict=True)] for xs, ys in zip(a, b, strict=True)]
 
 
@@ -210,10 +256,10 @@ def _join(
 def _interpolate(keep: float, search: Search) -> float:
     """The linearly interpolated (1 - keep) quantile between its two neighbouring order statistics."""
     position = (1 - keep) * (search.n - 1)
-    lower, upper = (_value(cut.prefix) for cut in search.cuts)
+    lower, upper = (_value(cut.thresholds[0]) for cut in search.cuts)
     return lower + (upper - lower) * (position - floor(position))
 
 
 def _value(key: int) -> float:
     """The non-negative float32 with bit pattern `key`."""
-    return float(torch.tensor(key, dtype=torch.int32).view(torch.float32))
+    return float(np.array(key, dtype=np.uint32).view(np.float32))

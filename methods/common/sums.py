@@ -19,9 +19,7 @@ CHUNK = 1 << 16
 def chunk_sums(values: Tensor) -> tuple[float, ...]:
     """float64 sums of each CHUNK elements of `values` in flat order; combine by concatenating, end with `total`."""
     flat = values.flatten()
-    whole = len(flat) // CHUNK * CHUNK
-    sums = flat[:whole].view(-1, CHUNK).sum(1, dtype=torch.float64).tolist() if whole else []
-    return tuple(sums) if whole == len(flat) else (*sums, float(flat[whole:].sum(dtype=torch.float64)))
+    return tuple(float(run.sum(dtype=torch.float64)) for run in flat.split(CHUNK))
 
 
 def total(sums: Iterable[float]) -> float:

@@ -1,0 +1,63 @@
+"""A few threads that do independent tasks while results are taken in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+MOST = 8  # more threads than this wait for memory, not for each other
+
+
+def default_threads() -> int:
+    """As many as there are processors for this process, at most MOST."""
+    return min(len(os.sched_getaffinity(0)), MOST)
+
+
+class Workers:
+    """Threads that each compute single-threaded: a result must not depend on how many there are.
+
+    While it is open, torch itself uses one thread a task.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or default_threads()
+
+    def __enter__(self) -> Workers:
+        import torch
+
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self._pool = ThreadPoolExecutor(
+            self.threads, "merge", initializer=torch.set_num_threads, initargs=(1,)
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import torch
+
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self._before)
+
+    def ordered(self, tasks: Sequence[Callable[[], T]]) -> Iterator[T]:
+        """Results in the order of `tasks`; only a few are ahead of the one that is taken, so memory is bounded."""
+        if self.threads == 1:
+            yield from (task() for task in tasks)
+            return
+        running: deque[Future[T]] = deque()
+        try:
+            for task in tasks:
+                if len(running) == 2 * self.threads:
+                    yield running.popleft().result()
+                running.append(self._pool.submit(task))
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
