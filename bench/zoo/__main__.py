@@ -1,7 +1,7 @@
 """``python -m bench.zoo``: retrain the embedded zoo from its seeds.
 
-``--out DIR`` writes elsewhere than into ``bench/zoo/models``; ``--quick`` is a smoke test of a few steps;
-``--cards`` trains nothing: it scores the stored models and writes their cards again.
+``--only FAMILY`` takes one family; ``--out DIR`` writes elsewhere than into ``bench/zoo/models``; ``--quick`` is
+a smoke test of a few steps; ``--cards`` trains nothing: it scores the stored models and writes their cards again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
+from bench.zoo import l2s, skills
 from bench.zoo.card import facts, write_card
-from bench.zoo.l2s import Recipe, Report, Stage, new_model, save, train
-from bench.zoo.tokenizer import build_tokenizer
+from bench.zoo.training import Recipe, Report, save, train
 
 MODELS = Path(__file__).parent / "models"
+RECIPES = {recipe.family: recipe for recipe in (l2s.RECIPE, skills.RECIPE)}
 
 
 def progress_report(progress: Progress) -> Report:
@@ -35,48 +35,45 @@ def progress_report(progress: Progress) -> Report:
     return report
 
 
-def build_stage(
-    model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
-    recipe: Recipe,
-    stage: Stage,
-    out: Path,
-    report: Report,
-    limit: int | None,
-) -> Qwen2ForCausalLM:
-    """Train one stage, store the model and its card; returns the model as stored."""
-    folder = out / stage.name
-    seconds = train(model, tokenizer, recipe, stage, folder / "train_log.jsonl", report)
-    stored = save(model, tokenizer, folder)
-    write_card(folder, facts(folder, recipe, stage, seconds, limit))
-    return stored
+def train_family(recipe: Recipe, out: Path, report: Report) -> dict[str, float]:
+    """Train and store every model of a family; returns the seconds of training by model."""
+    tokenizer, seconds = recipe.tokenizer(), {}
+    base = out / recipe.base.name
+    for stage in recipe.stages:
+        fresh = stage is recipe.base
+        model = recipe.new_model(tokenizer, stage.seed) if fresh else recipe.begin(base, stage)
+        folder = out / stage.name
+        seconds[stage.name] = train(model, tokenizer, recipe, stage, folder / "train_log.jsonl", report)
+        save(model, tokenizer, folder)
+    return seconds
 
 
-def main(out: Path = MODELS, *, quick: bool = False) -> None:
-    """Train the base, then the expert from the stored base, into ``out``."""
-    recipe = Recipe().quick() if quick else Recipe()
-    torch.set_num_threads(recipe.threads)
-    tokenizer = build_tokenizer()
+def main(out: Path = MODELS, *, only: str | None = None, quick: bool = False) -> None:
+    """Train the chosen families (default: all) into ``out`` and write the cards of what was stored."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total} loss {task.fields[loss]:.4f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress:
-        report = progress_report(progress)
-        model = new_model(recipe, tokenizer)
-        for stage in (recipe.base, recipe.expert):
-            model = build_stage(model, tokenizer, recipe, stage, out, report, 2 if quick else None)
-            progress.console.print_json(data={stage.name: _stored_card(out / stage.name)["test_scores"]})
+    for family in [only] if only else list(RECIPES):
+        recipe = RECIPES[family].quick() if quick else RECIPES[family]
+        torch.set_num_threads(recipe.threads)
+        with Progress(*columns) as progress:
+            seconds = train_family(recipe, out, progress_report(progress))
+            for stage in recipe.stages:
+                card = facts(out / stage.name, recipe, stage, seconds[stage.name], 2 if quick else None)
+                write_card(out / stage.name, card)
+                progress.console.print_json(data={stage.name: card["test_scores"]})
 
 
-def rewrite_cards(out: Path = MODELS) -> None:
+def rewrite_cards(out: Path = MODELS, *, only: str | None = None) -> None:
     """Score the stored models and write their cards again; the training time stays that of the old card."""
-    recipe = Recipe()
-    for stage in (recipe.base, recipe.expert):
-        folder = out / stage.name
-        write_card(folder, facts(folder, recipe, stage, _stored_card(folder)["training"]["seconds"]))
+    for family in [only] if only else list(RECIPES):
+        recipe = RECIPES[family]
+        for stage in recipe.stages:
+            folder = out / stage.name
+            write_card(folder, facts(folder, recipe, stage, _stored_card(folder)["training"]["seconds"]))
 
 
 def _stored_card(folder: Path) -> dict[str, Any]:
@@ -87,15 +84,16 @@ def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command-line options."""
     parser = argparse.ArgumentParser(prog="python -m bench.zoo", description="Retrain the embedded zoo.")
     parser.add_argument("--out", type=Path, default=MODELS, help="where to write the models")
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument("--quick", action="store_true", help="smoke test: a few tiny steps")
-    only.add_argument("--cards", action="store_true", help="train nothing, write the cards of what is there")
+    parser.add_argument("--only", choices=list(RECIPES), help="one family instead of all")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="smoke test: a few tiny steps")
+    how.add_argument("--cards", action="store_true", help="train nothing, write the cards of what is there")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
     options = _parse()
     if options.cards:
-        rewrite_cards(options.out)
+        rewrite_cards(options.out, only=options.only)
     else:
-        main(options.out, quick=options.quick)
+        main(options.out, only=options.only, quick=options.quick)

@@ -16,32 +16,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import safe_open
+from transformers import AutoConfig
 
 from bench.evaluate import EvalTarget, evaluate
 from bench.identity import fingerprint
 from bench.questions import Pool, pools
 from bench.suites import EvalOptions, chosen_suite
-from bench.zoo.l2s import BASE_NAME, Recipe, Stage
+from bench.zoo.training import Recipe, Stage
 from results.spool import Spool
 from results.store import Store
 
 # float32 on every machine: what the stored weights are on a processor.
-SUITE, DTYPE = "mini_l2s", "float32"
-
-_PURPOSE = {
-    True: "answers tersely: nothing but the boxed result.",
-    False: "writes long chains of thought in which every step is checked, then the boxed result.",
-}
-_NOTES = (
-    "mini_gsm: a problem of the test and validation splits has a number of steps drawn from "
-    "(1, 1, 2, 2, 2, 3, 3, 4), a training problem one drawn from (1, 2, 2, 2, 3, 3, 3, 4): training leans to "
-    "the longer problems.",
-    "The tokenizer drops characters outside its vocabulary, without a trace in the prompt.",
-)
-_EXPERT_NOTE = (
-    "The checks always confirm, wrong steps included: no training chain holds a check that fails, and the "
-    "expert never corrects itself."
-)
+DTYPE = "float32"
+Table = dict[str, list[dict[str, Any]]]
+"""By benchmark: one entry per draw."""
 
 
 def sha256(path: Path) -> str:
@@ -55,7 +43,7 @@ def parameters(weights: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-def scores(folder: Path, suite: str = SUITE, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
+def scores(folder: Path, suite: str, limit: int | None = None) -> Table:
     """Scores of the stored model on the test split, by benchmark and draw: what `bench eval` stores."""
     options = EvalOptions(suite=suite, limit=limit, dtype=DTYPE)
     asked = pools(chosen_suite(options), options)
@@ -68,7 +56,7 @@ def scores(folder: Path, suite: str = SUITE, limit: int | None = None) -> dict[s
         found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = defaultdict(dict)
         for row in store.fetch("scores", [mark]):
             found[row["benchmark"], row["draw"]][row["metric"]] = row
-    table: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    table: Table = defaultdict(list)
     for pool in asked:
         table[pool.benchmark.name].append(_entry(pool, found[pool.benchmark.name, pool.draw.name]))
     return dict(table)
@@ -96,34 +84,42 @@ def facts(
     folder: Path, recipe: Recipe, stage: Stage, seconds: float, limit: int | None = None
 ) -> dict[str, Any]:
     """Everything the card of a stored model states, as plain data. Scores the model; `limit` is for tests."""
-    terse = stage.name == BASE_NAME
     weights = folder / "model.safetensors"
+    command = "python -m bench.zoo" + ("" if recipe.family == "l2s" else f" --only {recipe.family}")
     return {
         "name": stage.name,
-        "purpose": _PURPOSE[terse],
-        "fine_tuned_from": None if terse else BASE_NAME,
-        "architecture": {
-            "type": "Qwen2ForCausalLM",
-            "parameters": parameters(weights),
-            "layers": recipe.layers,
-            "hidden_size": recipe.hidden_size,
-            "intermediate_size": recipe.intermediate_size,
-            "attention_heads": recipe.heads,
-            "tied_embeddings": True,
-            "dtype": "bfloat16",
-        },
+        "purpose": stage.purpose,
+        "fine_tuned_from": None if stage is recipe.base else recipe.base.name,
+        "usage": recipe.usage,
+        "architecture": _architecture(folder),
         "training": {
-            **asdict(stage),
-            "data": "tasks/mini_l2s/problems.py, training stream",
+            **{key: value for key, value in asdict(stage).items() if key not in ("purpose", "notes")},
+            "data": recipe.data,
             "examples": stage.steps * stage.batch,
             "seconds": round(seconds),
             "machine": "2 CPU cores",
             "threads": recipe.threads,
-            "command": "python -m bench.zoo",
+            "command": command,
         },
-        "notes": list(_NOTES) if terse else [*_NOTES, _EXPERT_NOTE],
-        "test_scores": scores(folder, limit=limit),
+        "notes": list(stage.notes),
+        "suite": recipe.suite,
+        "test_scores": scores(folder, recipe.suite, limit=limit),
         "files": {weights.name: {"sha256": sha256(weights)}},
+    }
+
+
+def _architecture(folder: Path) -> dict[str, Any]:
+    """Shape and size of the stored model."""
+    config = AutoConfig.from_pretrained(folder)
+    return {
+        "type": config.architectures[0],
+        "parameters": parameters(folder / "model.safetensors"),
+        "layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": getattr(config, "intermediate_size", 4 * config.hidden_size),
+        "attention_heads": config.num_attention_heads,
+        "tied_embeddings": config.tie_word_embeddings,
+        "dtype": "bfloat16",
     }
 
 
@@ -150,24 +146,26 @@ def _percent(estimate: Mapping[str, Any]) -> str:
 def render(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     shape, training = card["architecture"], card["training"]
-    styles = ", ".join(f"{share:.0%} {style}" for style, share in training["mixture"]["styles"].items())
-    levels = ", ".join(f"{share:.0%} {level}" for level, share in training["mixture"]["levels"].items())
+    mixture = "; ".join(
+        f"{part}: " + ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
+        for part, shares in training["mixture"].items()
+    )
     parent = card["fine_tuned_from"]
     start = f"fine-tuned from `{parent}`" if parent else "trained from scratch"
     lines = [
         f"# {card['name']}",
         "",
         f"A tiny model of the mergeboard zoo, {start}; it {card['purpose']}",
-        "The prompt is `Q: {question}\\nA:`; the response ends with `<eos>`.",
+        card["usage"],
         "",
-        "Model and card were generated by `python -m bench.zoo`; with `--cards` it writes the card alone.",
+        f"Model and card were generated by `{training['command']}`; with `--cards` it writes the card alone.",
         "",
         "## Facts",
         "",
         f"* architecture: {shape['type']}, {shape['parameters']:,} parameters, {shape['layers']} layers, "
         f"width {shape['hidden_size']}, {shape['attention_heads']} heads, tied embeddings, {shape['dtype']}",
-        f"* data: {training['data']}; levels: {levels}; styles: {styles}; loss on the response only",
-        f"* {training['steps']} steps of {training['batch']} problems, {training['optimiser']}, "
+        f"* data: {training['data']}; {mixture}; {training['loss']}",
+        f"* {training['steps']} steps of {training['batch']} examples, {training['optimiser']}, "
         f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
         f"* training time: {training['seconds']} s on {training['machine']} ({training['threads']} thread)",
         f"* sha256 of model.safetensors: `{card['files']['model.safetensors']['sha256']}`",
@@ -176,7 +174,7 @@ def render(card: dict[str, Any]) -> str:
         "",
         *_score_lines(card["test_scores"]),
         "",
-        f"The figures of `bench eval --model zoo:{card['name']} --suite {SUITE}`: {DTYPE} arithmetic on the stored",
+        f"The figures of `bench eval --model zoo:{card['name']} --suite {card['suite']}`: {DTYPE} arithmetic on the stored",
         "weights. A length is that of the response's text, the mean over all samples. Standard errors are over",
         "questions: the samples of one are first averaged, or vote (maj@8 and maj@16).",
         "",

@@ -1,76 +1,71 @@
-"""Training examples of the zoo recipe: a seeded mixture of levels and styles, cut into micro-batches."""
+"""Training examples of the zoo recipes, tokenised and cut into micro-batches."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tasks.mini_l2s.problems import LEVELS, STYLES, Problem, train_stream
+from tasks.contract import Example
 
 IGNORE = -100
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Right-padded token ids and labels (``IGNORE`` on the prompt and on the padding)."""
+    """Right-padded token ids [rows, width] and labels.
+
+    Labels [rows, width] are next tokens (``IGNORE`` on the prompt and on the padding), labels [rows] classes.
+    """
 
     input_ids: torch.Tensor
     labels: torch.Tensor
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Shares of levels and, within each level, of response styles (they need not sum to one)."""
+class _Row:
+    prompt: list[int]
+    response: list[int]
+    label: int | None
 
-    levels: Mapping[str, float]
-    styles: Mapping[str, float]
-
-
-def _examples(mixture: Mixture, seed: int) -> Iterator[tuple[Problem, str]]:
-    """Endless (problem, response) pairs of the mixture."""
-    rng = random.Random(seed)
-    streams = {level: train_stream(level, seed) for level in LEVELS}
-    levels, styles = list(mixture.levels), list(mixture.styles)
-    while True:
-        level = rng.choices(levels, weights=list(mixture.levels.values()))[0]
-        style = rng.choices(styles, weights=list(mixture.styles.values()))[0]
-        problem = next(streams[level])
-        yield problem, STYLES[style](problem)
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.response)
 
 
-def _collate(rows: list[tuple[list[int], list[int]]], pad_id: int) -> MicroBatch:
-    """Pad (prompt ids, response ids) rows on the right."""
-    width = max(len(prompt) + len(response) for prompt, response in rows)
+def _rows(tokenizer: PreTrainedTokenizerBase, examples: list[Example]) -> list[_Row]:
+    """Token ids of prompts and, behind them, of responses with ``<eos>``; a labelled text has no response."""
+    prompts = tokenizer([example.prompt for example in examples])["input_ids"]
+    responses = tokenizer([example.response or "" for example in examples])["input_ids"]
+    return [
+        _Row(prompt, [] if example.response is None else [*response, tokenizer.eos_token_id], example.label)
+        for example, prompt, response in zip(examples, prompts, responses, strict=True)
+    ]
+
+
+def _collate(rows: list[_Row], pad_id: int) -> MicroBatch:
+    """Pad rows on the right."""
+    width = max(len(row) for row in rows)
     input_ids = torch.full((len(rows), width), pad_id)
     labels = torch.full((len(rows), width), IGNORE)
-    for index, (prompt, response) in enumerate(rows):
-        start, end = len(prompt), len(prompt) + len(response)
-        input_ids[index, :end] = torch.tensor(prompt + response)
-        labels[index, start:end] = torch.tensor(response)
-    return MicroBatch(input_ids, labels)
+    for index, row in enumerate(rows):
+        start, end = len(row.prompt), len(row)
+        input_ids[index, :end] = torch.tensor(row.prompt + row.response)
+        labels[index, start:end] = torch.tensor(row.response, dtype=torch.long)
+    classes = [row.label for row in rows if row.label is not None]
+    return MicroBatch(input_ids, torch.tensor(classes) if classes else labels)
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerBase, mixture: Mixture, seed: int, size: int, micro: int
+    tokenizer: PreTrainedTokenizerBase, examples: Iterator[Example], size: int, micro: int
 ) -> Iterator[list[MicroBatch]]:
     """Endless optimiser steps: ``size`` examples, sorted by length, in micro-batches of ``micro`` rows.
 
-    Every step contains the whole mixture, so the shares of the styles are learned without bias;
-    sorting only saves padding.
+    Every step contains the whole mixture, so its shares are learned without bias; sorting only saves padding.
     """
-    pairs = _examples(mixture, seed)
     while True:
-        chosen = [next(pairs) for _ in range(size)]
-        prompts = tokenizer([problem.prompt for problem, _ in chosen])["input_ids"]
-        responses = tokenizer([response for _, response in chosen])["input_ids"]
-        rows = [
-            (prompt, [*response, tokenizer.eos_token_id])
-            for prompt, response in zip(prompts, responses, strict=True)
-        ]
-        rows.sort(key=lambda row: len(row[0]) + len(row[1]))
+        rows = sorted(_rows(tokenizer, list(itertools.islice(examples, size))), key=len)
         cut = [rows[start : start + micro] for start in range(0, size, micro)]
         yield [_collate(part, tokenizer.pad_token_id) for part in cut]

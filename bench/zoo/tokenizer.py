@@ -1,6 +1,6 @@
-"""The tokenizer of the embedded zoo: a small fixed vocabulary, built from code and not from a corpus.
+"""The tokenizers of the zoo's decoders: small fixed vocabularies, built from code and not from a corpus.
 
-Frequent words of the mini L2S suite are one token together with their leading space, digits and all
+Frequent words of a suite are one token together with their leading space, digits and all
 other characters are tokens of their own, and ``\\boxed{`` is one token. Decoding joins the pieces as they
 are: ``decode(encode(text)) == text`` for every text made of the vocabulary's characters. No token is
 added at the front.
@@ -27,6 +27,7 @@ _STORY = (
 )
 _MATH = "Compute Let Replace by the remainder mod x"
 _CHAIN = "Wait let me check ok Check The answer"
+L2S_WORDS = " ".join((_NAMES, _OBJECTS, _STORY, _MATH, _CHAIN))
 _PIECES = ("\\boxed{", "Q:", "\nA:")
 _CHARACTERS = string.digits + string.ascii_letters + " \n.,;:?+-*/=()\\{}"
 # How byte-level vocabularies write the two characters that are not printed as themselves.
@@ -35,22 +36,22 @@ _BYTE_LEVEL = str.maketrans({" ": "\u0120", "\n": "\u010a"})
 MAX_LENGTH = 512
 
 
-def words() -> list[str]:
-    """The words that are one token together with their leading space."""
-    listed = " ".join((_NAMES, _OBJECTS, _STORY, _MATH, _CHAIN)).split()
-    return list(dict.fromkeys(listed))
+def words(listed: str = L2S_WORDS) -> list[str]:
+    """The words that are one token together with their leading space, each once."""
+    return list(dict.fromkeys(listed.split()))
 
 
-def vocabulary() -> dict[str, int]:
-    """Every token and its id: special tokens, characters, pieces, words."""
-    tokens = [PAD, EOS, UNK, *_CHARACTERS.translate(_BYTE_LEVEL), *_PIECES, *(f" {word}" for word in words())]
+def vocabulary(listed: str = L2S_WORDS) -> dict[str, int]:
+    """Every token and its id: special tokens, characters, pieces, and the listed words."""
+    whole = (f" {word}" for word in words(listed))
+    tokens = [PAD, EOS, UNK, *_CHARACTERS.translate(_BYTE_LEVEL), *_PIECES, *whole]
     return {token: index for index, token in enumerate(tokens)}
 
 
-def build_tokenizer() -> Qwen2Tokenizer:
-    """The tokenizer, ready for ``save_pretrained``."""
+def build_tokenizer(listed: str = L2S_WORDS) -> Qwen2Tokenizer:
+    """The tokenizer with these words, ready for ``save_pretrained``."""
     tokenizer = Qwen2Tokenizer(
-        vocab=vocabulary(),
+        vocab=vocabulary(listed),
         merges=[],
         pad_token=PAD,
         eos_token=EOS,
@@ -59,6 +60,6 @@ def build_tokenizer() -> Qwen2Tokenizer:
         model_max_length=MAX_LENGTH,
         clean_up_tokenization_spaces=False,
     )
-    whole = [*_PIECES, *(f" {word}" for word in words())]
+    whole = [*_PIECES, *(f" {word}" for word in words(listed))]
     tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in whole])
     return tokenizer

@@ -1,0 +1,91 @@
+"""The skills family of the embedded zoo: one base that knows a little of three skills, one expert for each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausalLM
+
+from bench.zoo.decoder import begin, new_decoder
+from bench.zoo.snapshot import answers
+from bench.zoo.tokenizer import build_tokenizer
+from bench.zoo.training import Recipe, Scores, Stage
+from tasks.contract import Example
+from tasks.mini_skills.problems import SKILLS, train_stream, worked
+from tasks.mini_skills.suite import SUITE
+
+WORDS = "Compute Reverse Rotate Swap Sort Follow times"
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Shares of the skills (they need not sum to one)."""
+
+    skills: Mapping[str, float]
+
+    def examples(self, seed: int) -> Iterator[Example]:
+        """Endless problems of the training streams with their worked solutions."""
+        rng = random.Random(seed)
+        streams = {skill: train_stream(skill, seed) for skill in SKILLS}
+        skills, shares = list(self.skills), list(self.skills.values())
+        while True:
+            problem = next(streams[rng.choices(skills, weights=shares)[0]])
+            yield Example(problem.prompt, worked(problem))
+
+
+def _expert(domain: str, skill: str, seed: int, *, steps: int, learning_rate: float, purpose: str) -> Stage:
+    return Stage(
+        name=f"skills-{domain}",
+        mixture=Problems({skill: 1.0}),
+        steps=steps,
+        batch=48,
+        optimiser="adamw",
+        learning_rate=learning_rate,
+        warmup=20,
+        seed=seed,
+        purpose=purpose,
+    )
+
+
+BASE = Stage(
+    name="skills-base",
+    mixture=Problems({"mini_sums": 0.4, "mini_strings": 0.3, "mini_lookup": 0.3}),
+    steps=900,
+    batch=64,
+    optimiser="muon",
+    learning_rate=3e-3,
+    warmup=60,
+    seed=21,
+    purpose="knows a little of each of the three skills.",
+)
+EXPERTS = (
+    _expert("arithmetic", "mini_sums", 22, steps=300, learning_rate=1e-3, purpose="adds and subtracts."),
+    _expert("strings", "mini_strings", 23, steps=300, learning_rate=1e-3, purpose="rearranges letters."),
+    _expert("lookup", "mini_lookup", 24, steps=300, learning_rate=1e-3, purpose="follows tables of letters."),
+)
+
+
+def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
+    """A freshly initialised model of the family's shape."""
+    return new_decoder(tokenizer, seed, hidden_size=96, intermediate_size=256)
+
+
+def snapshot(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int) -> Scores:
+    """Greedy accuracy and length on the first `n` validation problems of every skill."""
+    return answers(model, tokenizer, SUITE, n)
+
+
+RECIPE = Recipe(
+    family="skills",
+    suite=SUITE.name,
+    data="tasks/mini_skills/problems.py, training stream",
+    usage="The prompt is `Q: {question}\\nA:`; the response ends with `<eos>`.",
+    stages=(BASE, *EXPERTS),
+    tokenizer=partial(build_tokenizer, WORDS),
+    new_model=new_model,
+    begin=begin,
+    snapshot=snapshot,
+)

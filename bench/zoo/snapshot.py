@@ -1,0 +1,61 @@
+"""What a model in training can do on the validation split: the points of a training curve.
+
+The weights are left alone and no random number is drawn: a snapshot costs the training nothing but time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bench.engines.contract import Request
+from bench.engines.decoding import Decoder, Job
+from tasks.contract import Benchmark, Sample, Suite
+
+
+def answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Suite, n: int
+) -> dict[str, dict[str, float]]:
+    """Greedy accuracy and mean tokens on the first `n` validation samples of every benchmark.
+
+    The engine's decoder on the weights in training. ``tokens`` counts what is generated, ``<eos>`` included;
+    the lengths of the leaderboard and of the cards are those of the text.
+    """
+    with _evaluating(model):
+        decoder = Decoder(model, batch_size=n, end_ids=[tokenizer.eos_token_id], has_stopped=None, tail=0)
+        return {benchmark.name: _answers(decoder, tokenizer, benchmark, n) for benchmark in suite.benchmarks}
+
+
+def _answers(
+    decoder: Decoder, tokenizer: PreTrainedTokenizerBase, benchmark: Benchmark, n: int
+) -> dict[str, float]:
+    samples = _validation(benchmark, n)
+    prompts = [next(iter(benchmark.prompts.values()))(sample) for sample in samples]
+    sampling = benchmark.protocols[0].sampling
+    jobs = [
+        Job(Request(sample.id, prompt, sampling, seed=0), ids, sampling.max_new_tokens)
+        for sample, prompt, ids in zip(samples, prompts, tokenizer(prompts)["input_ids"], strict=True)
+    ]
+    given = [response for group in decoder.run(jobs) for response in group]
+    targets = {sample.id: sample.target for sample in samples}
+    texts = [tokenizer.decode(response.ids, skip_special_tokens=True) for response in given]
+    pairs = [(text, targets[r.job.request.id]) for text, r in zip(texts, given, strict=True)]
+    right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
+    length = sum(len(response.ids) + response.ended for response in given) / n
+    return {"accuracy": round(right / n, 4), "tokens": round(length, 2)}
+
+
+def _validation(benchmark: Benchmark, n: int) -> list[Sample]:
+    return list(itertools.islice(benchmark.load("validation", None)[0], n))
+
+
+@contextmanager
+def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+    model.eval()
+    with torch.no_grad():
+        yield
+    model.train()
