@@ -35,7 +35,7 @@ class TaskArithmetic(Method):
         """One run of elements, float32."""
         total = torch.zeros_like(piece.base)
         for delta, weight in zip(piece.deltas, piece.weights, strict=True):
-            total += weight * delta
+            total.add_(delta, alpha=weight)
         scale = self.lambda_ / sum(piece.weights) if self.normalize else self.lambda_
         return piece.base + scale * total
 

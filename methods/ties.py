@@ -59,15 +59,20 @@ class Ties(Method):
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, float32."""
         merged = agreeing(
-            self._trimmed(piece, seen), piece.weights, self.aggregate, zero_sign=self._zero_sign(piece, seen)
+            self.trimmed(piece, seen), piece.weights, self.aggregate, zero_sign=self._zero_sign(piece, seen)
         )
         return piece.base + self.lambda_ * merged
 
-    def _trimmed(self, piece: Piece, seen: Seen) -> Tensor:
-        return torch.stack([delta * self.trim.mask(piece, m, seen) for m, delta in enumerate(piece.deltas)])
+    def trimmed(self, piece: Piece, seen: Seen) -> Tensor:
+        """Task vectors with all but the largest entries 0, [M, *shape]."""
+        return piece.deltas * self.kept_by_trim(piece, seen)
+
+    def kept_by_trim(self, piece: Piece, seen: Seen) -> Tensor:
+        """Which entries the trim keeps, bool [M, *shape]."""
+        return torch.stack([self.trim.mask(piece, m, seen) for m in range(len(piece.experts))])
 
     def _count_signs(self, unit: Unit, seen: Seen) -> int:
-        return sum(sign_count(self._trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())
+        return sum(sign_count(self.trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())
 
     def _zero_sign(self, piece: Piece, seen: Seen) -> float:
         if self.zero_sign == "majority" and len(piece.experts) > 1:

@@ -59,7 +59,7 @@ def sign_total(voters: Floats, weights: Floats) -> int:
         end = min(n, begin + TILE)
         elect(voters, weights, begin, end, votes)
         for i in range(end - begin):
-            total += np.int64(votes[i] > 0) - np.int64(votes[i] < 0)
+            total += int(votes[i] > 0) - int(votes[i] < 0)
     return total
 
 
