@@ -17,6 +17,7 @@ from bench.errors import BadInput, CheckFailed
 from results.errors import StoreError
 
 if TYPE_CHECKING:
+    from bench.recipe import Recipe
     from bench.suites import EvalOptions
 
 app = typer.Typer(
@@ -62,9 +63,36 @@ DataDir = Annotated[
         "--data-dir", envvar="MERGEBOARD_DATA", help="Local folder of benchmark data (BENCHMARK/SPLIT.jsonl)."
     ),
 ]
+Mergekit = Annotated[
+    Path | None, typer.Option("--mergekit", help="mergekit YAML, instead of --method, --base and --expert.")
+]
 PromptMode = Annotated[
     str | None, typer.Option("--prompt-mode", help="Prompt format [the benchmark's first].")
 ]
+
+
+def _recipe(
+    mergekit: Path | None,
+    method: str | None,
+    base: str | None,
+    expert: list[str] | None,
+    set_: list[str] | None,
+    suite: str = "",
+) -> Recipe:
+    """What to merge: a mergekit YAML, or a method with a base and experts."""
+    from bench.choice import settings_of
+    from bench.mergekit import recipe_of
+    from bench.recipe import build_recipe, parse_settings
+
+    settings = parse_settings(set_ or [])
+    if mergekit is not None:
+        if method or base or expert:
+            raise BadInput("--mergekit says what to merge: leave out --method, --base and --expert")
+        return recipe_of(mergekit, settings)
+    if not method or not base or not expert:
+        raise BadInput("give --method, --base and at least one --expert, or --mergekit FILE")
+    name, settings = settings_of(method, settings, suite)
+    return build_recipe(name, settings, base, expert)
 
 
 def _database(runs: Path, db: Path | None) -> Path:
@@ -142,10 +170,13 @@ def run(
 
 @app.command()
 def merge(
-    method: Annotated[str, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")],
-    base: Annotated[str, typer.Option("--base", help="Base model: folder, Hub id or zoo:NAME.")],
-    expert: Annotated[list[str], typer.Option("--expert", help="Expert, optionally :weight. Repeatable.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the merged checkpoint.")],
+    method: Annotated[
+        str | None, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")
+    ] = None,
+    base: Base = None,
+    expert: Experts = None,
+    mergekit: Mergekit = None,
     set_: Settings = None,
     data: Annotated[
         list[Path] | None,
@@ -155,14 +186,12 @@ def merge(
     json: Json = False,
 ) -> None:
     """Write one merged checkpoint."""
-    from bench.choice import settings_of
     from bench.merge import Place
     from bench.merge import merge as merge_models
-    from bench.recipe import build_recipe, check_data, parse_settings
+    from bench.recipe import check_data
     from bench.show import status
 
-    name, settings = settings_of(method, parse_settings(set_ or []))
-    recipe = build_recipe(name, settings, base, expert)
+    recipe = _recipe(mergekit, method, base, expert, set_)
     check_data(recipe, data or [])
     with status() as show:
         result = merge_models(recipe, out, Place(runs), say=show)
@@ -275,24 +304,33 @@ def models(json: Json = False) -> None:
 @app.command()
 def plan(
     method: Annotated[
-        str, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset.")
-    ] = "fim_ties",
+        str | None, typer.Option("--method", help="Merge method; METHOD@PRESET takes a preset [fim_ties].")
+    ] = None,
     models: Models = None,
     base: Base = None,
     expert: Experts = None,
     set_: Settings = None,
     suite: Suite = "mini_l2s",
+    mergekit: Mergekit = None,
+    write_mergekit: Annotated[
+        Path | None, typer.Option("--write-mergekit", help="Also write the merge as a mergekit YAML.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """What a merge would read, merge, copy and write, from headers alone."""
-    from bench.choice import chosen_models, settings_of
+    from bench.choice import chosen_models
     from bench.listings import plan_listing
+    from bench.mergekit import save_mergekit
     from bench.plan import plan as make_plan
-    from bench.recipe import build_recipe, parse_settings
 
-    chosen = chosen_models(models, base, expert or [], suite=suite)
-    name, settings = settings_of(method, parse_settings(set_ or []), suite)
-    made = make_plan(build_recipe(name, settings, chosen.base, list(chosen.experts.values())))
+    if mergekit is None:
+        chosen = chosen_models(models, base, expert or [], suite=suite)
+        recipe = _recipe(None, method or "fim_ties", chosen.base, list(chosen.experts.values()), set_, suite)
+    else:
+        recipe = _recipe(mergekit, method, models or base, expert, set_)
+    if write_mergekit is not None:
+        save_mergekit(recipe, write_mergekit)
+    made = make_plan(recipe)
     _report(f"plan: {made.label}", plan_listing(made), json=json, whole=made)
 
 
