@@ -14,6 +14,7 @@ from bench.suites import EvalOptions, chosen_suite
 if TYPE_CHECKING:
     from bench.checkpoint import Checkpoint
     from bench.evaluate import EvalTarget
+    from tasks.contract import Suite
 
 
 def evaluate_models(
@@ -44,6 +45,8 @@ def evaluate_models(
             targets = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
             if not targets:
                 raise BadInput(f"nothing is stored for {suite.name}: there is nothing to grade again")
+        if not rescore:
+            _check_heads(road, targets, suite)
         for target in targets:
             road.evaluate(target, asked, options, rescore=rescore)
     sets = {target.model_set for target in targets}
@@ -62,6 +65,7 @@ def _open(spec: str) -> Checkpoint:
 
 def _identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTarget:
     """Record what a model is (a merge of ours, a member of a configured set, or a stranger) and return it."""
+    from bench.experts import Expert
     from bench.identity import fingerprint
     from bench.lineage import merged_row, target
     from bench.writer import read_manifest
@@ -84,11 +88,13 @@ def _identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTa
         )
     row = merged_row(model, manifest, name)
     road.record("checkpoints", [row])
-    return target(row, base=marks[0], expert=marks[1])
+    known = [Expert(expert["fingerprint"], expert["name"]) for expert in experts]
+    return target(row, base=marks[0], experts=dict(zip(parents.experts, known, strict=True)))
 
 
 def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) -> EvalTarget:
     """A base or expert of a configured set; a stranger is the base of a set of its own."""
+    from bench.experts import Expert
     from bench.identity import fingerprint
     from bench.lineage import base_row, expert_row, target
 
@@ -96,12 +102,31 @@ def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) 
     if found is None:
         row = base_row(model, mark, f"{short(model.name)}@{mark[:6]}")
         road.record("checkpoints", [row])
-        return target(row, base=mark, expert=None)
+        return target(row, base=mark, experts={})
     if model.name not in specs_of(found):
         members = ", ".join(specs_of(found))
         raise BadInput(f"{model.name} is not in the model set {found.name} ({members}): leave out --models")
-    base, *experts = [fingerprint(_open(spec).path, road.place.fingerprints) for spec in specs_of(found)]
+    base, *marks = [fingerprint(_open(spec).path, road.place.fingerprints) for spec in specs_of(found)]
     label = next((domain for domain, spec in found.experts.items() if spec == model.name), None)
     row = expert_row(label, model, mark, base, found.name) if label else base_row(model, mark, found.name)
     road.record("checkpoints", [row])
-    return target(row, base=base, expert=experts[0])
+    experts = map(Expert, marks, found.experts.values())
+    return target(row, base=base, experts=dict(zip(found.experts, experts, strict=True)))
+
+
+def _check_heads(road: Road, targets: list[EvalTarget], suite: Suite) -> None:
+    """Refuse labels that a head cannot give, and a head that is not the one that the records mean."""
+    from bench.checkpoint import Checkpoint
+    from bench.experts import check_head
+    from bench.identity import fingerprint
+
+    for target in targets:
+        for benchmark in suite.benchmarks:
+            head = target.head(benchmark)
+            if head is None:
+                continue
+            check_head(benchmark, Checkpoint(head.path, head.name))
+            if fingerprint(head.path, road.place.fingerprints) != head.fingerprint:
+                raise BadInput(
+                    f"{head.name} was changed since {target.name} was merged: its task head is another one"
+                )

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import engines
-from bench.engines.contract import Completion, Engine, Request
+from bench.answering import answered
 from bench.errors import BadInput
+from bench.experts import Expert, expert_of
 from bench.grading import grade, new_scores, score
 from bench.questions import Ask, Pool
 from bench.suites import EvalOptions
@@ -24,6 +25,7 @@ from bench.suites import EvalOptions
 if TYPE_CHECKING:
     from results.spool import Spool
     from results.store import Store
+    from tasks.contract import Benchmark
 
 Row = Mapping[str, Any]
 Advance = Callable[[int], None]
@@ -31,14 +33,32 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class EvalTarget:
-    """A checkpoint to evaluate, and the set of models it is compared in (fingerprints of base and expert)."""
+    """A checkpoint to evaluate, and the set of models it is compared in: the base's fingerprint, and its experts
+    by domain."""
 
     path: Path
     fingerprint: str
     name: str
     model_set: str
     base: str | None = None
-    expert: str | None = None
+    experts: Mapping[str, Expert] = field(default_factory=dict)
+
+    def head(self, benchmark: Benchmark) -> Expert | None:
+        """The classifier whose task head chooses the labels of a benchmark; None where the model writes.
+
+        A model that belongs to no set answers with its own.
+        """
+        if not benchmark.labels:
+            return None
+        if not self.experts:
+            return Expert(self.fingerprint, str(self.path))
+        found = expert_of(self.experts, benchmark.domain)
+        if found is None:
+            raise BadInput(
+                f"{benchmark.name} is answered with the task head of the expert of domain {benchmark.domain!r}, and "
+                f"{self.model_set} has experts for: {', '.join(self.experts)}"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,8 @@ class EvalReport:
             done = (
                 f"{self.generated:,} responses generated in {self.generate_seconds:.1f} s "
                 f"({speed:,.0f} tokens/s), {self.reused:,} reused"
+                if self.tokens
+                else f"{self.generated:,} labels chosen in {self.generate_seconds:.1f} s, {self.reused:,} reused"
             )
         else:
             done = f"all {self.reused:,} responses reused"
@@ -88,7 +110,11 @@ def evaluate(
     """
     started = time.perf_counter()
     family, dtype = engines.engine_identity(options.engine, target.path, dtype=options.dtype)
-    ids = [pool.ids(target.fingerprint, family, dtype) for pool in pools]
+    heads = [target.head(pool.benchmark) for pool in pools]
+    ids = [
+        pool.ids(target.fingerprint, family, dtype, head=head.fingerprint if head else None)
+        for pool, head in zip(pools, heads, strict=True)
+    ]
     store.ingest()
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
     missing = {
@@ -142,61 +168,25 @@ def _sample(
     progress: bool,
 ) -> _Sampled:
     """Generate the missing responses with one loaded engine; each is spooled as soon as it is finished."""
+    writes = any(not pool.benchmark.labels for pool, _ in missing.values())
     engine = engines.load(
         options.engine,
         target.path,
         dtype=options.dtype,
         batch_size=options.batch_size,
         threads=options.threads,
+        answers="text" if writes else "labels",
     )
-    requests = [Request(id, ask.prompt, pool.draw.sampling, ask.seed) for id, (pool, ask) in missing.items()]
     done = _Sampled(batch_size=engine.batch_size, threads=engine.threads)
     started = time.perf_counter()
-    with _bar(f"{target.name}: answering", len(requests), show=progress) as advance:
-        for group in engine.generate(requests):
-            spool.append_many(
-                "responses", [_response_row(target, engine, *missing[c.request.id], c) for c in group]
-            )
-            done.responses += len(group)
-            done.tokens += sum(completion.n_generated for completion in group)
-            advance(len(group))
+    with _bar(f"{target.name}: answering", len(missing), show=progress) as advance:
+        for rows in answered(target, engine, missing):
+            spool.append_many("responses", rows)
+            done.responses += len(rows)
+            done.tokens += sum(row["n_generated"] or 0 for row in rows)
+            advance(len(rows))
     done.seconds = time.perf_counter() - started
     return done
-
-
-def _response_row(
-    target: EvalTarget, engine: Engine, pool: Pool, ask: Ask, completion: Completion
-) -> dict[str, Any]:
-    sampling = pool.draw.sampling
-    return {
-        "response_id": completion.request.id,
-        "checkpoint": target.fingerprint,
-        "suite": pool.suite,
-        "benchmark": pool.benchmark.name,
-        "benchmark_version": pool.benchmark.version,
-        "split": pool.split,
-        "source": f"{pool.source.location}@{pool.source.revision}",
-        "draw": pool.draw.name,
-        "sample_id": ask.sample.id,
-        "document_hash": ask.document,
-        "prompt_hash": ask.prompt_hash,
-        "question": ask.sample.question,
-        "target": ask.sample.target,
-        "prompt_mode": pool.prompt_mode,
-        "sample_index": ask.index,
-        "seed": ask.seed,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_new_tokens": sampling.max_new_tokens,
-        "budget": completion.budget,
-        "engine": engine.family,
-        "dtype": engine.dtype,
-        "text": completion.text,
-        "n_generated": completion.n_generated,
-        "n_tokens_text": completion.n_tokens_text,
-        "n_prompt_tokens": completion.n_prompt_tokens,
-        "finish_reason": completion.finish_reason,
-    }
 
 
 def _grade_and_score(
@@ -205,7 +195,7 @@ def _grade_and_score(
 ) -> int:  # fmt: skip
     """Verdicts and scores of everything stored; the number of new verdicts."""
     stored = {row["response_id"]: row for row in store.fetch("responses", {id for own in ids for id in own})}
-    common = {"model_set": target.model_set, "base": target.base, "expert": target.expert}
+    common = {"model_set": target.model_set, "base": target.base}
     graded, scores = 0, []
     with _bar(f"{target.name}: grading", sum(map(len, ids)), show=progress) as advance:
         for pool, own in zip(pools, ids, strict=True):
@@ -213,7 +203,9 @@ def _grade_and_score(
             verdicts, new = grade(pool, responses, store=store, spool=spool, rescore=rescore, advance=advance)
             advance(len(own) - new)
             graded += new
-            scores += score(pool, responses, verdicts, own, common)
+            expert = expert_of(target.experts, pool.benchmark.domain)
+            mark = expert.fingerprint if expert else None
+            scores += score(pool, responses, verdicts, own, {**common, "expert": mark})
     spool.append_many("scores", new_scores(scores, store, target.fingerprint))
     store.ingest()
     return graded

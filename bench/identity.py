@@ -61,8 +61,12 @@ def response_id(
     sample_index: int,
     engine: str,
     dtype: str,
+    head: str | None = None,
 ) -> str:
-    """Identity of one response: everything that changes its text, and nothing else."""
+    """Identity of one response: everything that changes its text, and nothing else.
+
+    `head` is the fingerprint of the classifier whose task head chose the label, where one did.
+    """
     return digest(
         {
             "checkpoint": checkpoint,
@@ -77,6 +81,7 @@ def response_id(
             "index": sample_index,
             "engine": engine,
             "dtype": dtype,
+            **({"head": head} if head else {}),
         }
     )
 

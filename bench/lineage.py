@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.checkpoint import Checkpoint, locate
 from bench.evaluate import EvalTarget
+from bench.experts import Expert
 from bench.merge import MergeResult
 from bench.recipe import Recipe
 from results.schema import TABLES
 from results.spool import Spool
 from results.store import Store
+
+EXPERT = "expert:"
 
 
 def base_row(model: Checkpoint, mark: str, model_set: str) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def expert_row(label: str, model: Checkpoint, mark: str, base: str, model_set: s
     return {
         "checkpoint": mark,
         "model_set": model_set,
-        "name": f"expert:{label}",
+        "name": f"{EXPERT}{label}",
         "kind": "expert",
         "path": model.name,
         "base": base,
@@ -54,6 +57,7 @@ def merged_row(model: Checkpoint, manifest: Mapping[str, Any], model_set: str) -
         "experts": [expert["fingerprint"] for expert in manifest["experts"]],
         "merge_id": manifest["merge_id"],
         "merge_seconds": manifest["seconds"] + manifest["statistics_seconds"],
+        "statistics_seconds": manifest["statistics_seconds"],
         "peak_bytes": manifest["peak_bytes"],
         "n_parameters": model.n_parameters,
     }
@@ -80,15 +84,15 @@ def method_row(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def target(row: Mapping[str, Any], *, base: str | None, expert: str | None) -> EvalTarget:
-    """The model of a checkpoint row, to be evaluated against `base` and `expert` (fingerprints)."""
+def target(row: Mapping[str, Any], *, base: str | None, experts: Mapping[str, Expert]) -> EvalTarget:
+    """The model of a checkpoint row, to be evaluated against `base` (its fingerprint) and experts by domain."""
     return EvalTarget(
         path=locate(row["path"]),
         fingerprint=row["checkpoint"],
         name=row["name"],
         model_set=row["model_set"],
         base=base,
-        expert=expert,
+        experts=experts,
     )
 
 
@@ -100,20 +104,45 @@ def stored_targets(store: Store, benchmarks: list[str], model_set: str | None) -
         "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at",
         {"benchmarks": benchmarks, "model_set": model_set},
     )
-    lineage = {
-        row["checkpoint"]: (row["base"], row["expert"])
-        for row in store.rows("SELECT DISTINCT checkpoint, base, expert FROM scores")
-    }
+    sets = {name: _stored_set(store, name) for name in {row["model_set"] for row in rows}}
     return [
         EvalTarget(
-            Path(row["path"]),
-            row["checkpoint"],
-            row["name"],
-            row["model_set"],
-            *lineage.get(row["checkpoint"], (row["base"], None)),
+            Path(row["path"]), row["checkpoint"], row["name"], row["model_set"], *sets[row["model_set"]](row)
         )
         for row in rows
     ]
+
+
+def _stored_set(
+    store: Store, model_set: str
+) -> Callable[[Mapping[str, Any]], tuple[str | None, dict[str, Expert]]]:
+    """Gives base and experts of a checkpoint row: those that it was scored against, else those of its set."""
+    checkpoints = store.rows(
+        "SELECT * FROM current_checkpoints WHERE model_set = ? AND kind <> 'merged' ORDER BY created_at",
+        [model_set],
+    )
+    names = {row["checkpoint"]: row["path"] for row in checkpoints}
+    labels = {
+        row["name"].removeprefix(EXPERT): row["checkpoint"] for row in checkpoints if row["kind"] == "expert"
+    }
+    scored: dict[str, tuple[str | None, dict[str, str]]] = {}
+    for row in store.rows(
+        "SELECT checkpoint, base, domain, expert FROM scores WHERE model_set = ? ORDER BY created_at",
+        [model_set],
+    ):
+        _, domains = scored.get(row["checkpoint"], (None, {}))
+        if row["expert"]:
+            domains[row["domain"]] = row["expert"]
+        scored[row["checkpoint"]] = row["base"], domains
+
+    def of(row: Mapping[str, Any]) -> tuple[str | None, dict[str, Expert]]:
+        base, domains = scored.get(row["checkpoint"], (row["base"], {}))
+        parents = row["experts"]
+        mine = {label: mark for label, mark in labels.items() if parents is None or mark in parents}
+        known = {**mine, **domains}
+        return base, {label: Expert(mark, names.get(mark, mark)) for label, mark in known.items()}
+
+    return of
 
 
 def record(spool: Spool, store: Store, table: str, rows: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 SHOWN = 4
+FAILURES = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
 
 
 def load_model(path: Path, dtype: Any) -> PreTrainedModel:
@@ -20,16 +21,59 @@ def load_model(path: Path, dtype: Any) -> PreTrainedModel:
     transformers initialises what a checkpoint lacks at random and only warns: here that is an error.
     """
     from transformers import AutoModelForCausalLM
+
+    return _load(AutoModelForCausalLM, path, dtype)
+
+
+def load_body(path: Path, dtype: Any) -> PreTrainedModel:
+    """The model at `path` without any head, whether it was saved with a language head, a task head or none."""
+    from transformers import AutoModel
+
+    return _load(AutoModel, path, dtype)
+
+
+def with_head(body: PreTrainedModel, head: Path) -> PreTrainedModel:
+    """The classifier of `body` (shared, not copied) and the task head of the classifier at `head`.
+
+    Everything that belongs to the head (number of labels, padding token, weights) is that of `head`.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from bench.checkpoint import Checkpoint
+    from bench.experts import head_tensors
+
+    source = Checkpoint(head)
+    place = {"dtype": body.dtype, "device": body.device}
+    weights = {
+        name: source.read(name).view(stored.shape).to(**place)
+        for name, stored in head_tensors(source).items()
+    }
+    try:
+        with torch.device("meta"):  # nothing is initialised only to be replaced
+            model = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(head))
+        setattr(model, model.base_model_prefix, body)
+        unused = model.load_state_dict(weights, strict=False, assign=True).unexpected_keys
+    except FAILURES as error:
+        raise BadInput(f"the task head of {head} does not fit: {str(error).strip()}") from error
+    empty = [name for name, tensor in model.named_parameters() if tensor.is_meta]
+    if unused or empty:
+        raise BadInput(
+            f"the task head of {head} is not what transformers expects: "
+            f"lacks {', '.join(empty[:SHOWN]) or 'nothing'}, has besides {', '.join(unused[:SHOWN]) or 'nothing'}"
+        )
+    return model.eval()
+
+
+def _load(kind: Any, path: Path, dtype: Any) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # ours is the only bar on the screen
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # what it would warn of is checked below
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        model, info = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    except FAILURES as error:
         raise BadInput(f"transformers cannot load {path}: {str(error).strip().splitlines()[0]}") from error
     finally:
         logging.set_verbosity(before)

@@ -37,8 +37,11 @@ class Pool:
     expected_n: int
     asks: tuple[Ask, ...]
 
-    def ids(self, checkpoint: str, engine: str, dtype: str) -> list[str]:
-        """Response ids of `asks`, in order, for the model with this fingerprint on this engine."""
+    def ids(self, checkpoint: str, engine: str, dtype: str, *, head: str | None = None) -> list[str]:
+        """Response ids of `asks`, in order, for the model with this fingerprint on this engine.
+
+        `head` is the fingerprint of the classifier whose task head chooses the labels.
+        """
         return [
             response_id(
                 checkpoint=checkpoint,
@@ -50,6 +53,7 @@ class Pool:
                 sample_index=ask.index,
                 engine=engine,
                 dtype=dtype,
+                head=head,
             )
             for ask in self.asks
         ]
@@ -79,7 +83,8 @@ def _pools(suite: str, benchmark: Benchmark, options: EvalOptions) -> Iterable[P
         yield Pool(
             suite=suite,
             benchmark=benchmark,
-            draw=(draw := _budgeted(draw, options.max_new_tokens)),
+            # Choosing a label needs no budget.
+            draw=(draw := draw if benchmark.labels else _budgeted(draw, options.max_new_tokens)),
             split=options.split,
             source=source,
             prompt_mode=mode,

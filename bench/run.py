@@ -32,6 +32,7 @@ def run(
 ) -> RunReport:
     """Merge with every method, evaluate base, experts and merges, record, and build the board."""
     from bench.alignment import align
+    from bench.experts import check_heads
     from bench.loading import require_tokenizer
     from bench.questions import pools
     from bench.recipe import parse_settings
@@ -39,6 +40,7 @@ def run(
     suite = chosen_suite(options)
     chosen = chosen_models(models, base, experts, suite=suite.name)
     recipes, refused = _recipes(methods, parse_settings(settings), chosen, suite.name)
+    check_heads(suite.benchmarks, dict(zip(chosen.experts, recipes[0].experts, strict=True)))
     for recipe in recipes:
         align(recipe)  # every mismatch is said before anything is merged
     for model in (recipes[0].base, *recipes[0].experts):
@@ -87,6 +89,7 @@ def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> li
     """Checkpoint rows of base, experts and merges, and the models to evaluate, in the order of the table."""
     from bench.alignment import align
     from bench.checkpoint import Checkpoint
+    from bench.experts import Expert
     from bench.identity import fingerprint
     from bench.lineage import base_row, expert_row, layer_rows, merged_row, method_row, target
     from bench.merge import merge_id
@@ -111,7 +114,11 @@ def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> li
             road.spool.append_many("layers", layer_rows(result))
     road.record("methods", [method_row(recipe) for recipe in recipes])
     road.record("checkpoints", rows)
-    return [target(row, base=base, expert=experts[0]) for row in rows]
+    by_domain = {
+        label: Expert(mark, model.name)
+        for label, model, mark in zip(chosen.experts, first.experts, experts, strict=True)
+    }
+    return [target(row, base=base, experts=by_domain) for row in rows]
 
 
 def _merge(road: Road, recipe: Recipe, out: Path) -> MergeResult:

@@ -14,7 +14,8 @@ class Cell:
     `base` and `expert` are the fingerprints of what it is compared with. `n` questions were answered of the
     `expected_n` of the split. `votes` maps n to maj@n. `length_ratio` is the mean length over the expert's,
     minus 1, on the same documents; `against_base` compares accuracies and `length_against_base` lengths,
-    question by question, where the base answered every one of them.
+    question by question, where the base answered every one of them. `has_length` is false where labels were
+    chosen: no length is missing there.
     """
 
     benchmark: str
@@ -39,6 +40,7 @@ class Cell:
     length_ratio: float | None = None
     against_base: Paired | None = None
     length_against_base: Paired | None = None
+    has_length: bool = True
 
     @property
     def limited(self) -> bool:
@@ -55,12 +57,13 @@ class Cell:
 class Row:
     """One checkpoint of one model set. The means are unweighted over the benchmarks of the board.
 
-    A mean is None when a part of it is missing. `length_reduction` is the mean over benchmarks of
-    (length / expert's length - 1): -0.4 is 40 % shorter. `accuracy_gain` is the mean over benchmarks of the
-    difference in accuracy to the base on the same questions: the difference of the two `accuracy` where both
-    were asked the same. `against_base` pools the questions of all benchmarks, for one test; its difference
-    weighs large benchmarks more. `rank` counts the complete merged rows of one model set that were asked
-    every question, by accuracy.
+    A mean is None when a part of it is missing; that of lengths is over the benchmarks that have them.
+    `length_reduction` is the mean over benchmarks of (length / expert's length - 1): -0.4 is 40 % shorter.
+    `accuracy_gain` is the mean over benchmarks of the difference in accuracy to the base on the same questions:
+    the difference of the two `accuracy` where both were asked the same. `against_base` pools the questions of
+    all benchmarks, for one test; its difference weighs large benchmarks more. `rank` counts the complete merged
+    rows of one model set that were asked every question, by accuracy. `merge_seconds` include those of the
+    statistics.
     """
 
     model_set: str
@@ -76,13 +79,14 @@ class Row:
     accuracy_gain: float | None
     against_base: Paired | None
     merge_seconds: float | None
+    statistics_seconds: float | None
     peak_bytes: int | None
     rank: int | None = None
 
     @property
     def complete(self) -> bool:
-        """Every benchmark of the board has an accuracy and a length."""
-        return self.accuracy is not None and self.length is not None
+        """Every benchmark of the board has an accuracy, and a length where answers have one."""
+        return not self.missing
 
     @property
     def limited(self) -> bool:
@@ -91,11 +95,11 @@ class Row:
 
     @property
     def missing(self) -> list[str]:
-        """Benchmarks without an accuracy or a length."""
+        """Benchmarks without an accuracy, or without a length that they should have."""
         return [
             b
             for b, cell in self.cells.items()
-            if cell is None or cell.accuracy is None or cell.length is None
+            if cell is None or cell.accuracy is None or (cell.has_length and cell.length is None)
         ]
 
     @property
@@ -119,6 +123,18 @@ class Board:
     rows: tuple[Row, ...]
     votes: dict[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
+
+    @property
+    def with_length(self) -> tuple[str, ...]:
+        """The benchmarks whose answers have a length: those that nobody has run yet may have one."""
+        cells = [(b, row.cells[b]) for b in self.benchmarks for row in self.rows]
+        chosen = {b for b, cell in cells if cell is not None and not cell.has_length}
+        return tuple(b for b in self.benchmarks if b not in chosen)
+
+    @property
+    def reconstructed(self) -> dict[str, str]:
+        """Methods of the rows whose definition had to be reconstructed, and what was left open."""
+        return {row.method: row.reconstructed for row in self.rows if row.method and row.reconstructed}
 
 
 def pareto(points: list[tuple[float, float]]) -> list[bool]:

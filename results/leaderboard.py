@@ -170,6 +170,7 @@ def _cell(metrics: Mapping[str, Record]) -> Cell:
         prompt_mode=head["prompt_mode"],
         engine=head["engine"],
         dtype=head["dtype"],
+        has_length="length_mean" in metrics,
     )
 
 
@@ -241,7 +242,9 @@ def _row(
 ) -> Row:
     name = checkpoint["model_set"], checkpoint["checkpoint"]
     mine = {b: cells.get((*name, b)) for b in benchmarks}
-    ratios = [cell.length_ratio if cell else None for cell in mine.values()]
+    # A benchmark of labels has no length: the means are over the others.
+    written = [cell for cell in mine.values() if cell is None or cell.has_length]
+    ratios = [cell.length_ratio if cell else None for cell in written]
     against = [cell.against_base if cell else None for cell in mine.values()]
     return Row(
         model_set=checkpoint["model_set"],
@@ -252,11 +255,12 @@ def _row(
         reconstructed=reconstructed.get(checkpoint["method"]),
         cells=mine,
         accuracy=mean_of_means([cell.accuracy if cell else None for cell in mine.values()]),
-        length=mean_of_means([cell.length if cell else None for cell in mine.values()]),
+        length=mean_of_means([cell.length if cell else None for cell in written]),
         length_reduction=_mean(ratios),
         accuracy_gain=_mean([comparison.difference if comparison else None for comparison in against]),
         against_base=pool(against),
         merge_seconds=checkpoint["merge_seconds"],
+        statistics_seconds=checkpoint["statistics_seconds"],
         peak_bytes=checkpoint["peak_bytes"],
     )
 

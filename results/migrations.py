@@ -17,9 +17,10 @@ from results.schema import BOOKKEEPING, SCHEMA_VERSION, TABLES, Table
 if TYPE_CHECKING:
     import duckdb
 
-# version -> statements that lead there from the version before, for example
-# 2: ('ALTER TABLE runs ADD COLUMN "host" VARCHAR',)
-MIGRATIONS: Mapping[int, tuple[str, ...]] = {}
+# version -> statements that lead there from the version before
+MIGRATIONS: Mapping[int, tuple[str, ...]] = {
+    2: ('ALTER TABLE checkpoints ADD COLUMN "statistics_seconds" DOUBLE',)
+}
 
 
 def create_table(table: Table) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ CHECKPOINTS = Table(
             "merge_seconds",
             "DOUBLE",
             "wall-clock seconds of the merge, statistics included; NULL unless merged",
+        ),
+        Field(
+            "statistics_seconds",
+            "DOUBLE",
+            "those of merge_seconds that its statistics took when they were computed; NULL unless merged",
         ),
         Field(
             "peak_bytes",
@@ -114,13 +119,17 @@ RESPONSES = Table(
         ),
         Field("engine", "VARCHAR", "engine family"),
         Field("dtype", "VARCHAR", "compute dtype"),
-        Field("text", "VARCHAR", "the response, stop string removed"),
+        Field("text", "VARCHAR", "the response, stop string removed; the name of a chosen label"),
         Field("n_generated", "INTEGER", "tokens generated, end token not counted"),
         Field(
             "n_tokens_text", "INTEGER", "tokens of `text` under the model's own tokenizer (the L2S length)"
         ),
         Field("n_prompt_tokens", "INTEGER", "tokens of the prompt"),
-        Field("finish_reason", "VARCHAR", "stop, or length when cut off at the budget"),
+        Field(
+            "finish_reason",
+            "VARCHAR",
+            "stop; length when cut off at the budget; label when a label was chosen (lengths and budgets are NULL)",
+        ),
         Field("run_id", "VARCHAR", "run that generated it"),
         Field("created_at", "TIMESTAMP", "when it finished"),
     ),
@@ -164,7 +173,7 @@ SCORES = Table(
         Field("checkpoint", "VARCHAR", "fingerprint of the model"),
         Field("model_set", "VARCHAR", "base-and-experts set it is compared in"),
         Field("base", "VARCHAR", "fingerprint of the base of that set"),
-        Field("expert", "VARCHAR", "fingerprint of the expert whose domain this is"),
+        Field("expert", "VARCHAR", "fingerprint of the expert whose domain this is; NULL when there is none"),
         Field("suite", "VARCHAR", "suite"),
         Field("domain", "VARCHAR", "domain of the benchmark"),
         Field("benchmark", "VARCHAR", "benchmark"),

@@ -42,7 +42,8 @@ def score_rows(
     `expected_n` is the number of questions of the whole split, `votes` the n of each maj@n that is reported,
     `common` what responses do not know: model_set, base, expert, domain, run_id, created_at.
     Lengths are `n_tokens_text`, in tokens. Shares (truncated, no_answer) are fractions of the responses.
-    A value that cannot be computed, such as maj@16 of a pool of 8, is a row with the value None.
+    A value that cannot be computed, such as maj@16 of a pool of 8, is a row with the value None. Chosen labels
+    (finish reason "label") have neither length nor budget, and always an answer: there are no such rows.
     Raises ValueError for responses that do not belong together or have no verdict.
     """
     if not responses:
@@ -64,11 +65,14 @@ def score_rows(
 
     metrics: dict[str, tuple[Estimate | None, str | None]] = {
         "accuracy": (share(lambda r: judged[r["response_id"]]["correct"]), grader),
-        "no_answer": (share(lambda r: judged[r["response_id"]]["extracted"] is None), grader),
-        "truncated": (share(lambda r: r["finish_reason"] == "length"), None),
-        **{name: (value, None) for name, value in lengths(responses, questions).items()},
         **{f"maj@{n}": (maj_at(n, _pools(responses, judged)), grader) for n in votes},
     }
+    if any(r["finish_reason"] != "label" for r in responses):
+        metrics |= {
+            "no_answer": (share(lambda r: judged[r["response_id"]]["extracted"] is None), grader),
+            "truncated": (share(lambda r: r["finish_reason"] == "length"), None),
+            **{name: (value, None) for name, value in lengths(responses, questions).items()},
+        }
     return [
         {
             **row,

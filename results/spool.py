@@ -2,7 +2,7 @@
 
 A spool is JSON lines. The first line says which spool it is, each other line is one row:
 
-    {"spool": "5f0c...", "run_id": "...", "schema_version": 1}
+    {"spool": "5f0c...", "run_id": "...", "schema_version": 2}
     {"table": "responses", "row": {"response_id": "...", ...}}
 
 The writer holds an advisory lock (flock) on the file while it lives; the system drops it when the process

@@ -275,12 +275,14 @@ def _insert(connection: duckdb.DuckDBPyConnection, table_name: str, rows: list[d
     table = TABLES[table_name]
     types = json.dumps([{field.name: field.type for field in table.fields}])
     columns = ", ".join(f'new."{field.name}"' for field in table.fields)
+    # By name: in a database that was brought up to date the newest columns are the last.
+    into = f"INSERT INTO {table.name} ({columns.replace('new.', '')})"
     source = f"(SELECT unnest(from_json_strict(?, '{types}'), recursive := true)) AS new"
-    sql = f"INSERT INTO {table.name} SELECT {columns} FROM {source}"
+    sql = f"{into} SELECT {columns} FROM {source}"
     if table_name == "responses":
         # The same id is the same work: the first one stays, also among the rows of this transaction.
         sql = (
-            f"INSERT INTO responses SELECT DISTINCT ON (new.response_id) {columns} FROM {source} "
+            f"{into} SELECT DISTINCT ON (new.response_id) {columns} FROM {source} "
             "WHERE NOT EXISTS (FROM responses AS old WHERE old.response_id = new.response_id)"
         )
     count = connection.execute(sql, [json.dumps(rows, ensure_ascii=False)]).fetchone()

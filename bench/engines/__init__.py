@@ -23,7 +23,10 @@ def engine_identity(name: str, path: Path, **options: Any) -> tuple[str, str]:
 
 
 def load(name: str, path: Path, **options: Any) -> Engine:
-    """Load the checkpoint at `path` into the engine called `name`. Raises BadInput for an unknown one."""
+    """Load the checkpoint at `path` into the engine called `name`. Raises BadInput for an unknown one.
+
+    `answers="labels"` loads the body alone: such an engine classifies and does not write.
+    """
     _check(name)
     from bench.engines.hf import HFEngine
 

@@ -1,9 +1,10 @@
-"""What an engine is: something that answers prompts with seeded, budgeted generations."""
+"""What an engine is: something that answers prompts with seeded, budgeted generations, or with labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from tasks.contract import Sampling
@@ -38,6 +39,19 @@ class Completion:
     finish_reason: Literal["stop", "length"]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The label that a classifier chose: `label` is the index of the largest of `logits`, one per label."""
+
+    request: Request
+    label: int
+    logits: tuple[float, ...]
+    n_prompt_tokens: int
+
+
+Answers = Literal["text", "labels"]
+
+
 class Engine(Protocol):
     """A loaded model. `family` and `dtype` change the text and are part of a response's identity."""
 
@@ -48,4 +62,11 @@ class Engine(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
         """Yield completions in small groups, as they finish, in any order."""
+        ...
+
+    def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
+        """Yield the labels chosen by the model's body under the task head of the classifier at `head`.
+
+        The label is the most probable one: sampling and seed of the requests have no part in it.
+        """
         ...

@@ -1,4 +1,5 @@
-"""Engine `hf`: any causal language model of transformers, on any machine, with a decoding loop of our own.
+"""Engine `hf`: any causal language model or classifier of transformers, on any machine, with a decoding loop
+of our own.
 
 What is ours and why: responses leave the batch as they finish, so that a batch does not wait for its longest
 answer; every response has random numbers of its own; and a stop string ends an answer at once.
@@ -13,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.engines.contract import Completion, Request
+from bench.engines.contract import Answers, Choice, Completion, Request
 from bench.errors import BadInput, unknown
-from bench.loading import load_model, require_tokenizer
+from bench.loading import load_body, load_model, require_tokenizer, with_head
 
 if TYPE_CHECKING:
     from bench.engines.decoding import Job, Tokens
@@ -57,6 +58,8 @@ def planned_dtype(path: Path, *, device: str | None, dtype: str | None) -> str:
 class HFEngine:
     """A loaded checkpoint. `batch_size` None chooses one by the size of the key-value cache.
 
+    `answers="labels"` loads the body without a language head: it may have been saved with any head or none.
+
     Raises BadInput when the folder does not hold a model and a tokenizer that transformers can load.
     """
 
@@ -70,6 +73,7 @@ class HFEngine:
         dtype: str | None = None,
         batch_size: int | None = None,
         threads: int | None = None,
+        answers: Answers = "text",
     ) -> None:
         # Threads that wait by spinning stop each other on a busy machine: ten times slower was measured
         # beside two other processes on two cores. Read once, when torch is first imported.
@@ -82,11 +86,11 @@ class HFEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
-        self.model, self.tokenizer = _load(Path(path), self.dtype, planned_device(device))
+        self.model, self.tokenizer = _load(Path(path), self.dtype, planned_device(device), answers)
         self.config = self.model.config.get_text_config()
         self.context: int | None = getattr(self.config, "max_position_embeddings", None)
         self.batch_size = batch_size or _default_batch_size(self.config, self.model.dtype.itemsize)
-        self.end_ids = _end_ids(self.model, self.tokenizer)
+        self.end_ids = _end_ids(self.model, self.tokenizer) if answers == "text" else set()
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
         """Yield completions in small groups, as they finish, in any order.
@@ -109,22 +113,40 @@ class HFEngine:
             for group in decoder.run([job for job in jobs if job.request.sampling.stop == stop]):
                 yield self._completions(group, strings)
 
+    def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
+        """Yield chosen labels in batches; the one loaded body serves the head of each classifier.
+
+        Raises BadInput, before anything is chosen, for a head that does not fit or a prompt that is too long.
+        """
+        from bench.engines.choosing import choices
+
+        classifier = with_head(self.model.base_model, Path(head))
+        yield from choices(classifier, self._tokens(requests, room=0), batch_size=self.batch_size)
+
     def _jobs(self, requests: Sequence[Request]) -> list[Job]:
         from bench.engines.decoding import Job
 
+        jobs = []
+        for request, ids in self._tokens(requests, room=1):
+            asked = request.sampling.max_new_tokens
+            jobs.append(
+                Job(request, ids, asked if self.context is None else min(asked, self.context - len(ids)))
+            )
+        return jobs
+
+    def _tokens(self, requests: Sequence[Request], *, room: int) -> list[tuple[Request, list[int]]]:
+        """Requests with the tokens of their prompts; `room` tokens must be left in the context."""
         if not requests:
             return []
         prompts = self.tokenizer([request.prompt for request in requests])["input_ids"]
-        jobs = []
         for request, ids in zip(requests, prompts, strict=True):
-            room = request.sampling.max_new_tokens if self.context is None else self.context - len(ids)
-            if not ids or room < 1:
+            if not ids or (self.context is not None and len(ids) + room > self.context):
+                needs = " and an answer needs at least one" if room else ""
                 raise BadInput(
                     f"a prompt of {len(ids)} tokens does not fit: the model's context is {self.context} "
-                    f"tokens and an answer needs at least one. The prompt begins {request.prompt[:80]!r}"
+                    f"tokens{needs}. The prompt begins {request.prompt[:80]!r}"
                 )
-            jobs.append(Job(request, ids, min(request.sampling.max_new_tokens, room)))
-        return jobs
+        return list(zip(requests, prompts, strict=True))
 
     def _stops(self, stop: tuple[str, ...]) -> tuple[set[int], tuple[str, ...]]:
         """Stop strings as end tokens where the tokenizer has one special token for the string, else as text.
@@ -187,12 +209,12 @@ class HFEngine:
         return text.strip(), low, "stop"
 
 
-def _load(path: Path, dtype: str, device: str) -> tuple[Any, Any]:
+def _load(path: Path, dtype: str, device: str, answers: Answers) -> tuple[Any, Any]:
     import torch
     from transformers import AutoTokenizer
 
     require_tokenizer(path, str(path))
-    model = load_model(path, getattr(torch, dtype))
+    model = (load_model if answers == "text" else load_body)(path, getattr(torch, dtype))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

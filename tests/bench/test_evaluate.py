@@ -15,6 +15,7 @@ import pytest
 
 from bench.errors import BadInput
 from bench.evaluate import EvalReport, EvalTarget, evaluate
+from bench.experts import Expert
 from bench.identity import document_hash, fingerprint, seed_of
 from bench.questions import Pool, pools
 from bench.suites import EvalOptions
@@ -33,7 +34,9 @@ OPTIONS = EvalOptions(suite="mini_l2s", limit=3, max_new_tokens=24, threads=1)
 def model(tmp_path_factory: pytest.TempPathFactory) -> EvalTarget:
     path = tiny.write(tmp_path_factory.mktemp("model"), context=400)
     mark = fingerprint(path, path.parent / "fingerprints.json")
-    return EvalTarget(path=path, fingerprint=mark, name="base", model_set="tiny", base=mark, expert="e" * 16)
+    return EvalTarget(
+        path=path, fingerprint=mark, name="base", model_set="tiny", base=mark, experts={"long": Expert("e" * 16, "gone")},
+    )  # fmt: skip
 
 
 class Lab:
@@ -134,7 +137,7 @@ from results.spool import Spool
 from results.store import Store
 from tasks.catalogue import resolve
 options = EvalOptions(suite="mini_l2s", limit=3, max_new_tokens=24, threads=1)
-target = EvalTarget(**{ {**vars(model), "path": str(model.path)}!r})
+target = EvalTarget(**{ {**vars(model), "path": str(model.path), "experts": {}}!r})
 store = Store({str(lab.store.path)!r})
 with Spool(store.spool_dir, "again") as spool:
     report = evaluate(target, pools(resolve("mini_l2s"), options), options, store=store, spool=spool)

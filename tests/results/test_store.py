@@ -309,7 +309,7 @@ def test_a_newer_database_or_spool_is_refused(store: Store) -> None:
     spool.path.unlink()
     with duckdb.connect(str(store.path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, now() AT TIME ZONE 'UTC')")
-    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 1\. Update"):
+    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 2\. Update"):
         store.rows("SELECT 1")
 
 
@@ -335,18 +335,28 @@ def test_the_newest_row_of_a_key_is_current_and_nulls_are_one_key(store: Store) 
 
 def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     path = str(tmp_path / "old.duckdb")
-    steps = {2: ('ALTER TABLE runs ADD COLUMN "host" VARCHAR',), 3: ("UPDATE runs SET host = 'unknown'",)}
+    steps = {3: ('ALTER TABLE runs ADD COLUMN "host" VARCHAR',), 4: ("UPDATE runs SET host = 'unknown'",)}
     with duckdb.connect(path) as connection:
         migrations.migrate(connection)
         connection.execute("INSERT INTO runs (run_id) VALUES ('a')")
-        migrations.migrate(connection, newest=3, migrations=steps)
+        migrations.migrate(connection, newest=4, migrations=steps)
         assert connection.execute("SELECT host FROM current_runs").fetchall() == [("unknown",)]
-        assert migrations.version_of(connection) == 3
+        assert migrations.version_of(connection) == 4
     with duckdb.connect(path) as connection:
         with pytest.raises(duckdb.Error):
-            migrations.migrate(connection, newest=5, migrations={4: ("DROP TABLE layers",), 5: ("nonsense",)})
-        assert migrations.version_of(connection) == 3
+            migrations.migrate(connection, newest=6, migrations={5: ("DROP TABLE layers",), 6: ("nonsense",)})
+        assert migrations.version_of(connection) == 4
         connection.execute("SELECT * FROM layers")  # all of it or nothing
+
+
+def test_a_database_of_version_1_learns_what_statistics_cost(store: Store) -> None:
+    write(store, [("checkpoints", checkpoint("old", "merged"))])
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("ALTER TABLE checkpoints DROP COLUMN statistics_seconds")
+        connection.execute("UPDATE schema_versions SET version = 1")
+    write(store, [("checkpoints", checkpoint("new", "merged", statistics_seconds=2.0))], "run-2")
+    rows = store.rows("SELECT name, statistics_seconds FROM current_checkpoints ORDER BY name DESC")
+    assert [tuple(row.values()) for row in rows] == [("old", None), ("new", 2.0)]
 
 
 def test_a_new_database_has_what_the_schema_says(store: Store) -> None:

@@ -1,0 +1,88 @@
+"""Answers of one loaded model as rows of `responses`: texts that it writes, labels that its classifiers choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.engines.contract import Choice, Completion, Engine, Request
+from bench.questions import Ask, Pool
+
+if TYPE_CHECKING:
+    from bench.evaluate import EvalTarget
+    from bench.experts import Expert
+
+
+def answered(
+    target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of the missing responses, in groups as they finish: written ones, then the labels of each head."""
+    written: list[Request] = []
+    chosen: dict[Expert, list[Request]] = {}
+    for id, (pool, ask) in missing.items():
+        head = target.head(pool.benchmark)
+        same = written if head is None else chosen.setdefault(head, [])
+        same.append(Request(id, ask.prompt, pool.draw.sampling, ask.seed))
+    for completions in engine.generate(written) if written else ():
+        yield [_response_row(target, engine, *missing[c.request.id], _text(c)) for c in completions]
+    for head, requests in chosen.items():
+        for choices in engine.classify(requests, head.path):
+            yield [
+                _response_row(target, engine, *(found := missing[c.request.id]), _label(c, found[0]))
+                for c in choices
+            ]
+
+
+def _text(completion: Completion) -> dict[str, Any]:
+    return {
+        "response_id": completion.request.id,
+        "max_new_tokens": completion.request.sampling.max_new_tokens,
+        "budget": completion.budget,
+        "text": completion.text,
+        "n_generated": completion.n_generated,
+        "n_tokens_text": completion.n_tokens_text,
+        "n_prompt_tokens": completion.n_prompt_tokens,
+        "finish_reason": completion.finish_reason,
+    }
+
+
+def _label(choice: Choice, pool: Pool) -> dict[str, Any]:
+    """A label has no length and no budget: they are missing, not 0."""
+    return {
+        "response_id": choice.request.id,
+        "max_new_tokens": None,
+        "budget": None,
+        "text": pool.benchmark.labels[choice.label],
+        "n_generated": None,
+        "n_tokens_text": None,
+        "n_prompt_tokens": choice.n_prompt_tokens,
+        "finish_reason": "label",
+    }
+
+
+def _response_row(
+    target: EvalTarget, engine: Engine, pool: Pool, ask: Ask, answer: dict[str, Any]
+) -> dict[str, Any]:
+    sampling = pool.draw.sampling
+    return {
+        "checkpoint": target.fingerprint,
+        "suite": pool.suite,
+        "benchmark": pool.benchmark.name,
+        "benchmark_version": pool.benchmark.version,
+        "split": pool.split,
+        "source": f"{pool.source.location}@{pool.source.revision}",
+        "draw": pool.draw.name,
+        "sample_id": ask.sample.id,
+        "document_hash": ask.document,
+        "prompt_hash": ask.prompt_hash,
+        "question": ask.sample.question,
+        "target": ask.sample.target,
+        "prompt_mode": pool.prompt_mode,
+        "sample_index": ask.index,
+        "seed": ask.seed,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "engine": engine.family,
+        "dtype": engine.dtype,
+        **answer,
+    }
