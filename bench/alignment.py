@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import Any
 
-from bench.checkpoint import DTYPE_BYTES, FLOAT_DTYPES, Checkpoint
+from bench.checkpoint import DTYPE_BYTES, Stored
 from bench.errors import BadInput
+from bench.heads import Heads, choose_heads
+from bench.matching import (
+    VOCABULARY,
+    Matched,
+    config_notes,
+    match,
+    own_problems,
+    rows_of,
+    tensor_problems,
+    unusable,
+)
 from bench.recipe import Recipe
-from bench.roles import LM_HEAD, Architecture, architecture, block_of, role_of
-from bench.rows import Source
-from methods.common.contract import Method, Role, TensorInfo
+from bench.roles import Architecture, architecture, block_of
+from bench.rows import RowMap, Source
+from bench.vocabulary import Vocabulary, choose_rows, files_model
+from methods.common.contract import Method, Need, Role, TensorInfo
 
-# What a shape does not show. Compared where both configs say it: older ones leave defaults out.
-HEADS = (
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "n_head",
-    "activation_function",
-)
-IGNORED = (
-    "_name_or_path",
-    "transformers_version",
-    "dtype",
-    "torch_dtype",
-    "tie_word_embeddings",
-    "architectures",
-    "use_cache",
-)
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 SHOWN = 8
 
@@ -56,11 +52,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Every tensor of the result, in the base's file order, and what a reader should know about the match."""
+    """Every tensor of the result, in the base's file order, and what a reader should know about the match.
+
+    `config` holds what the saved config must say, whatever the model says that it is copied from. `problems`
+    are the mismatches that forbid the merge; `skipped` counts tensors that on_mismatch=skip leaves alone.
+    """
 
     targets: tuple[Target, ...]
     tied: bool
     notes: tuple[str, ...]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    skipped: int = 0
 
     @cached_property
     def actions(self) -> Counter[str]:
@@ -75,116 +78,77 @@ class Alignment:
 
 def align(recipe: Recipe) -> Alignment:
     """Match all tensors by name, role and shape; every mismatch is collected into one BadInput."""
-    models = (recipe.base, *recipe.experts)
+    found = examine(recipe)
+    if found.problems:
+        more = f" and {len(found.problems) - SHOWN} more" if len(found.problems) > SHOWN else ""
+        listed = "\n  ".join(found.problems[:SHOWN])
+        raise BadInput(f"base and experts do not match:\n  {listed}{more}")
+    return found
+
+
+def examine(recipe: Recipe) -> Alignment:
+    """The same with its problems listed instead of raised: for a plan, which shows them beside the rest."""
+    models, method = (recipe.base, *recipe.experts), recipe.method
     arch = architecture(recipe.base.model_type)
-    notes = _compare_configs(models)
-    tied, tie_note = _tied(recipe)
-    named = [_names(model, arch, tied=tied) for model in models]
-    _check(models, named, arch)
+    if problems := unusable(models, arch):
+        return Alignment((), recipe.base.tied, (), problems=tuple(problems))
+    heads = choose_heads(models, method, arch)
+    matched = match(models, heads, arch)
+    rows = choose_rows(models, [rows_of(matched, m) for m in range(len(models))], method)
+    mismatched = tensor_problems(models, matched, heads)
+    kept = _kept(mismatched, matched)
     targets = tuple(
-        _target(name, order, [names[name] for names in named if name in names], recipe, arch)
-        for order, name in enumerate(named[0])
+        _target(name, order, matched, recipe, arch, None if name in kept else rows, keep=name in kept)
+        for order, name in enumerate(matched.base)
     )
-    return Alignment(targets, tied, (*notes, *tie_note))
+    config, saved = _saved_config(recipe, heads, targets)
+    skip = method.on_mismatch == "skip"
+    problems = [*own_problems(models, matched), *(rows.problems if rows else ())]
+    problems += [] if skip else [text for texts in mismatched.values() for text in texts]
+    problems += _statistic_problems(recipe, targets)
+    notes = [*config_notes(models), *heads.notes, *matched.notes, *(rows.notes if rows else ()), *saved]
+    notes += _treatment_notes(method, targets)
+    notes += [_skip_note(mismatched)] if skip and mismatched else []
+    skipped = len(mismatched) if skip else 0
+    return Alignment(targets, heads.result == "tied", tuple(notes), config, tuple(problems), skipped)
 
 
-def _tied(recipe: Recipe) -> tuple[bool, list[str]]:
-    """Whether the result is tied, and a note where the models disagree."""
-    states = [model.tied for model in (recipe.base, *recipe.experts)]
-    if len(set(states)) == 1:
-        return states[0], []
-    follow = recipe.method.tied_mismatch == "follow_base"
-    tied = recipe.base.tied if follow else False
-    who = ", ".join(f"{m.name} {'tied' if m.tied else 'untied'}" for m in (recipe.base, *recipe.experts))
-    return tied, [
-        f"tied heads differ ({who}): tied_mismatch={recipe.method.tied_mismatch} saves an "
-        f"{'embedding that is also the head' if tied else 'explicit head'}"
-    ]
+def _kept(mismatched: Mapping[str, Sequence[str]], matched: Matched) -> set[str]:
+    """Tensors that stay the base's because an expert's do not fit; embedding and head keep their rows together."""
+    vocabulary = {name for name, role in matched.roles.items() if role in VOCABULARY}
+    return set(mismatched) | (vocabulary if vocabulary & set(mismatched) else set())
 
 
-def _names(model: Checkpoint, arch: Architecture, *, tied: bool) -> dict[str, str]:
-    """Tensor name in the result to tensor name in `model`. A tied model lends its embedding as its head."""
-    names = {
-        name: name
-        for name in model.tensors
-        if not (role_of(name, arch) is Role.LM_HEAD and (tied or model.tied))
-    }
-    if not tied and model.tied:
-        embedding = [name for name in names if role_of(name, arch) is Role.EMBED]
-        if embedding:
-            names[LM_HEAD] = embedding[0]
-    return names
+def _target(
+    name: str,
+    order: int,
+    matched: Matched,
+    recipe: Recipe,
+    arch: Architecture,
+    rows: Vocabulary | None,
+    *,
+    keep: bool,
+) -> Target:
+    """One tensor of the result; `keep` leaves it the base's whatever its role."""
+    stored, role = matched.found[0][name], matched.roles[name]
+    by_row = rows is not None and role in VOCABULARY and not keep
+    shape = (rows.rows, *stored.shape[1:]) if by_row and rows else stored.shape
+    axis = arch.input_axis if role is Role.LINEAR else 1  # Conv1D is a matter of blocks: heads are nn.Linear
+    info = TensorInfo(name, shape, role, block_of(name, arch), order, axis)
+    sources = tuple(
+        _source(found.get(name), rows.runs[m] if by_row and rows else None)
+        for m, found in enumerate(matched.found)
+    )
+    lonely = all(source.name is None for source in sources[1:])
+    action = "base" if keep or lonely else _action(info, recipe.method)
+    as_base = role is Role.BUFFER or recipe.method.out_dtype == "base"
+    return Target(info, action, stored.dtype if as_base else DTYPES[recipe.method.out_dtype], sources)
 
 
-def _compare_configs(models: tuple[Checkpoint, ...]) -> list[str]:
-    base = models[0]
-    notes = []
-    for expert in models[1:]:
-        for key in ("model_type", *HEADS):
-            said = key in base.config and key in expert.config
-            if said and base.config[key] != expert.config[key]:
-                raise BadInput(
-                    f"base and expert do not match: {key} is {base.config.get(key)!r} in {base.name} and "
-                    f"{expert.config.get(key)!r} in {expert.name}"
-                )
-        keys = sorted((base.config.keys() | expert.config.keys()) - set(IGNORED))
-        different = [key for key in keys if base.config.get(key) != expert.config.get(key)]
-        notes += [
-            f"config {key}: {base.config.get(key)!r} in the base, {expert.config.get(key)!r} in {expert.name}"
-            for key in different
-        ]
-    return notes
-
-
-def _check(models: tuple[Checkpoint, ...], named: list[dict[str, str]], arch: Architecture) -> None:
-    base, names = models[0], named[0]
-    problems = []
-    for model, found in zip(models[1:], named[1:], strict=True):
-        required = [name for name in names if role_of(name, arch) not in (Role.BUFFER, Role.TASK_HEAD)]
-        problems += [f"{name} is missing from {model.name}" for name in required if name not in found]
-        extra = [name for name in found if name not in names]
-        problems += [
-            f"{name} is in {model.name} but not in the base"
-            for name in extra
-            if role_of(name, arch) not in (Role.BUFFER, Role.TASK_HEAD)
-        ]
-        for name in required:
-            if name in found and base.tensors[names[name]].shape != model.tensors[found[name]].shape:
-                problems.append(
-                    f"{name} is {list(base.tensors[names[name]].shape)} in the base and "
-                    f"{list(model.tensors[found[name]].shape)} in {model.name}"
-                )
-    for model, found in zip(models, named, strict=True):
-        problems += [
-            f"{name} has integer dtype {model.tensors[source].dtype} in {model.name}"
-            for name, source in found.items()
-            if model.tensors[source].dtype not in FLOAT_DTYPES and role_of(name, arch) is not Role.BUFFER
-        ]
-        problems += _size_problems(model, arch)
-    if problems:
-        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise BadInput("base and experts do not match:\n  " + "\n  ".join(problems[:SHOWN]) + more)
-
-
-def _size_problems(model: Checkpoint, arch: Architecture) -> list[str]:
-    """Embeddings whose shape is not what the model's own config says."""
-    said = (model.config.get("vocab_size"), model.config.get("hidden_size", model.config.get("n_embd")))
-    return [
-        f"{stored.name} of {model.name} is {list(stored.shape)}, its config says {list(said)}"
-        for stored in model.tensors.values()
-        if role_of(stored.name, arch) is Role.EMBED
-        and any(n is not None and n != size for n, size in zip(said, stored.shape, strict=False))
-    ]
-
-
-def _target(name: str, order: int, sources: list[str], recipe: Recipe, arch: Architecture) -> Target:
-    role = role_of(name, arch)
-    stored = recipe.base.tensors[sources[0]]
-    info = TensorInfo(name, stored.shape, role, block_of(name, arch), order, arch.input_axis)
-    action = _action(info, recipe.method)
-    keeps = role is Role.BUFFER or recipe.method.out_dtype == "base"
-    dtype = stored.dtype if keeps else DTYPES[recipe.method.out_dtype]
-    return Target(info, action, dtype, tuple(map(Source, sources)))
+def _source(stored: Stored | None, runs: tuple[tuple[int, int, int], ...] | None) -> Source:
+    if stored is None:
+        return Source(None)
+    return Source(stored.name, None if runs is None else RowMap(prod(stored.shape[1:]), runs))
 
 
 def _action(info: TensorInfo, method: Method) -> str:
@@ -197,3 +161,60 @@ def _action(info: TensorInfo, method: Method) -> str:
     if role in (Role.NORM, Role.BIAS):
         return {"same": "merge", "base": "base", "mean": "mean"}[method.norms]
     return "merge"
+
+
+def _statistic_problems(recipe: Recipe, targets: Sequence[Target]) -> list[str]:
+    """Statistics have the shapes of the model that they are of: other rows cannot be asked of them."""
+    models = (recipe.base, *recipe.experts)
+    return [
+        f"{recipe.name} needs {need.kind} of {target.info.name}, whose rows in {models[m].name} are not the "
+        "result's: set embeddings=base"
+        for target in targets
+        if target.action == "merge"
+        for need in recipe.method.needs()
+        if need.scope is None and target.info.role in need.roles
+        for m in _subjects(need, len(models))
+        if target.sources[m].rows is not None or target.sources[m].name is None
+    ]
+
+
+def _subjects(need: Need, models: int) -> range:
+    return range(1) if need.of == "base" else range(1, models)
+
+
+def _saved_config(
+    recipe: Recipe, heads: Heads, targets: Sequence[Target]
+) -> tuple[dict[str, Any], list[str]]:
+    """What the saved config must say of the written tensors, and a note for each line that this changes."""
+    source = files_model((recipe.base, *recipe.experts), recipe.method)
+    config: dict[str, Any] = {}
+    if heads.result != "none":
+        config["tie_word_embeddings"] = heads.result == "tied"
+    for target in targets:
+        if target.info.role is Role.EMBED:
+            config["vocab_size"] = target.info.shape[0]
+    if "architectures" in recipe.base.config:
+        config["architectures"] = recipe.base.config["architectures"]
+    said = {**source.config, "tie_word_embeddings": source.tied}
+    notes = [
+        f"the saved config, copied from {source.name}, says {key}={value!r} instead of {said[key]!r}"
+        for key, value in config.items()
+        if key in said and said[key] != value
+    ]
+    return config, notes
+
+
+def _treatment_notes(method: Method, targets: Sequence[Target]) -> list[str]:
+    """How many tensors of each special role got which treatment."""
+    counted = Counter(
+        (target.info.role, target.action) for target in targets if target.info.role is not Role.LINEAR
+    )
+    parts = [f"{n} {role.value} {action}" for (role, action), n in counted.items()]
+    options = f"embeddings={method.embeddings}, norms={method.norms}"
+    return [f"not linear ({options}): {', '.join(parts)}"] if parts else []
+
+
+def _skip_note(mismatched: Mapping[str, Sequence[str]]) -> str:
+    texts = [text for texts in mismatched.values() for text in texts]
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return f"on_mismatch=skip: {len(mismatched)} tensors skipped ({'; '.join(texts[:SHOWN])}{more})"

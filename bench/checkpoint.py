@@ -90,6 +90,16 @@ class Checkpoint:
         self._lock = threading.Lock()
 
     @property
+    def is_local(self) -> bool:
+        """Whether the files lie on this machine."""
+        return True
+
+    def small_file(self, name: str) -> bytes | None:
+        """A companion's bytes, None where the model has none of that name."""
+        file = self.path / name
+        return file.read_bytes() if file.is_file() else None
+
+    @property
     def model_type(self) -> str:
         """`model_type` of the config."""
         return str(self.config.get("model_type", "missing"))

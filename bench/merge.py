@@ -103,7 +103,9 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
         check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
         draft.mkdir()
         try:
-            manifest = _merge_into(Job(recipe, alignment, _expert_ids(recipe, place)), draft, identity, place, say)
+            manifest = _merge_into(
+                Job(recipe, alignment, _expert_ids(recipe, place)), draft, identity, place, say
+            )
             publish(draft, out, manifest)
         except BaseException as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -155,7 +157,7 @@ def _merge_into(
         if recipe.method.files_from == "base"
         else recipe.experts[int(recipe.method.files_from[7:])]
     )
-    copy_companions(source.path, draft, tied=job.alignment.tied, dtype=_config_dtype(recipe))
+    copy_companions(source.path, draft, config=job.alignment.config, dtype=_config_dtype(recipe))
     seconds = time.perf_counter() - started - waited
     layers = [*recipe.method.layers(seen), *job.notes]
     measured = {"seconds": seconds, "statistics_seconds": spent, "peak_bytes": peak_bytes()}
@@ -196,6 +198,7 @@ def _manifest(job: Job, identity: str, place: Place, **measured: Any) -> dict[st
         "statistics": {name: [s.id for s in group] for name, group in job.statistics.items()},
         "tensors": dict(job.alignment.actions),
         "tied": job.alignment.tied,
+        "skipped": job.alignment.skipped,
         "notes": list(job.alignment.notes),
         **measured,
     }

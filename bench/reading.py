@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bench.alignment import Target
 from bench.checkpoint import DTYPE_BYTES, Checkpoint, Stored, torch_dtype
 from bench.errors import BadInput
+from bench.rows import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,17 +28,12 @@ def fill(out: Tensor, models: tuple[Checkpoint, ...], target: Target, m: int, st
     `out` is a contiguous float32 tensor of stop - start elements.
     """
     source = target.sources[m]
-    if source.name is None:
-        _fallback(out, models, target, m, start, stop)
-    elif source.rows is None:
-        _read(out, models[m], models[m].tensors[source.name], start)
-    else:
-        for low, high, there in source.rows.pieces(start, stop):
-            part = out[low - start : high - start]
-            if there is None:
-                _fallback(part, models, target, m, low, high)
-            else:
-                _read(part, models[m], models[m].tensors[source.name], there)
+    for low, high, there in _pieces(source, start, stop):
+        part = out[low - start : high - start]
+        if there is None:
+            _fallback(part, models, target, m, low, high)
+        else:
+            _read(part, models[m], models[m].tensors[str(source.name)], there)
 
 
 def _fallback(
@@ -46,7 +43,26 @@ def _fallback(
     if m > 0:
         fill(out, models, target, 0, start, stop)
         return
-    raise BadInput(f"the base has no {target.info.name}")
+    import torch
+
+    total, owners, part = (torch.zeros(stop - start) for _ in range(3))
+    for expert in range(1, len(models)):
+        for low, high, there in _pieces(target.sources[expert], start, stop):
+            if there is not None:
+                run = slice(low - start, high - start)
+                _read(
+                    part[run], models[expert], models[expert].tensors[str(target.sources[expert].name)], there
+                )
+                total[run] += part[run]
+                owners[run] += 1
+    torch.div(total, owners, out=out)
+
+
+def _pieces(source: Source, start: int, stop: int) -> Iterable[tuple[int, int, int | None]]:
+    """Runs of [start, stop) and where they begin in the model, None where it lacks them."""
+    if source.name is None:
+        return [(start, stop, None)]
+    return [(start, stop, start)] if source.rows is None else source.rows.pieces(start, stop)
 
 
 def _read(out: Tensor, model: Checkpoint, stored: Stored, start: int) -> None:

@@ -111,17 +111,19 @@ def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
     return shards
 
 
-def copy_companions(source: Path, folder: Path, *, tied: bool, dtype: str | None) -> None:
-    """Config, generation config and tokenizer files of `source`; only the head's tying and the dtype may change."""
+def copy_companions(source: Path, folder: Path, *, config: Mapping[str, Any], dtype: str | None) -> None:
+    """Generation config and tokenizer files of `source`, and its config with what the written tensors require."""
     for name in COMPANIONS:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    if bool(config.get("tie_word_embeddings", False)) != tied:
-        config["tie_word_embeddings"] = tied
+    said = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    for key, value in config.items():
+        # Absent means untied; a line that only repeats the default would change the config for nothing.
+        if said.get(key, False if key == "tie_word_embeddings" else None) != value:
+            said[key] = value
     if dtype is not None:
-        config.update({key: dtype for key in ("dtype", "torch_dtype") if key in config} or {"dtype": dtype})
-    (folder / UNNAMED_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        said.update({key: dtype for key in ("dtype", "torch_dtype") if key in said} or {"dtype": dtype})
+    (folder / UNNAMED_CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def publish(folder: Path, out: Path, manifest: Mapping[str, Any]) -> None:
