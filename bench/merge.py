@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import executor
-from bench.alignment import align
+from bench.alignment import Alignment, align
 from bench.card import model_card
+from bench.data import check_data
 from bench.errors import BadInput
 from bench.executor import Job, execute
 from bench.identity import code_digest, digest, fingerprint
 from bench.machine import peak_bytes, reset_peak
 from bench.recipe import METHODS, Recipe
-from bench.statistics import provide, statistic_id
+from bench.statistics import gather, statistic_id, subjects
 from bench.writer import (
     UNNAMED_CONFIG,
     CheckpointWriter,
@@ -69,22 +70,32 @@ class MergeResult:
     reused: bool
 
 
-def merge_id(recipe: Recipe, place: Place) -> str:
-    """Identity of a merge, computable before the work."""
+def merge_id(recipe: Recipe, place: Place, alignment: Alignment | None = None) -> str:
+    """Identity of a merge, computable before the work. `alignment` is the recipe's, where it is known already."""
+    check_data(recipe)
+    targets = (alignment or align(recipe)).targets
     base = fingerprint(recipe.base.path, place.fingerprints)
     experts = [fingerprint(expert.path, place.fingerprints) for expert in recipe.experts]
-    subjects = {"base": [base], "experts": experts}
     return digest(
         {
-            "code": code_digest([METHODS / f"{recipe.name}.py", Path(executor.__file__)]),
+            "code": code_digest([*method_files(recipe), Path(executor.__file__)]),
             "method": recipe.name,
             "parameters": recipe.parameters,
             "base": base,
             "experts": experts,
             "weights": recipe.weights,
-            "statistics": [statistic_id(n, s) for n in recipe.method.needs() for s in subjects[n.of]],
+            "statistics": [
+                statistic_id(subject, place.fingerprints)
+                for need in recipe.method.needs()
+                for subject in subjects(need, recipe, targets)
+            ],
         }
     )
+
+
+def method_files(recipe: Recipe) -> list[Path]:
+    """The files of a recipe's method and of those that it wraps."""
+    return [METHODS / f"{name}.py" for name in (recipe.name, *recipe.method.wraps())]
 
 
 def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None] = quiet) -> MergeResult:
@@ -92,7 +103,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
     from filelock import FileLock
 
     alignment = align(recipe)
-    identity = merge_id(recipe, place)
+    identity = merge_id(recipe, place, alignment)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.lock(out)):
         found = _existing(out, identity, place)
@@ -144,7 +155,9 @@ def _merge_into(
     _import_first(recipe)
     reset_peak()
     started = time.perf_counter()
-    _gather_statistics(job, place, say)
+    job.statistics = gather(
+        recipe, job.alignment.targets, folder=place.statistics, memory=place.fingerprints, say=say
+    )
     waited = sum(s.seconds for group in job.statistics.values() for s in group if not s.reused)
     spent = sum(s.seconds for group in job.statistics.values() for s in group)
     writer = CheckpointWriter(draft, job.alignment.targets)
@@ -196,26 +209,12 @@ def _manifest(job: Job, identity: str, place: Place, **measured: Any) -> dict[st
             for e, w in zip(recipe.experts, recipe.weights, strict=True)
         ],
         "statistics": {name: [s.id for s in group] for name, group in job.statistics.items()},
+        "statistics_reused": {name: all(s.reused for s in group) for name, group in job.statistics.items()},
+        "statistics_reused": {name: [s.reused for s in group] for name, group in job.statistics.items()},
+        "data": [{"name": s.name, "digest": s.digest, "examples": len(s.examples)} for s in recipe.data],
         "tensors": dict(job.alignment.actions),
         "tied": job.alignment.tied,
         "skipped": job.alignment.skipped,
         "notes": list(job.alignment.notes),
         **measured,
     }
-
-
-def _gather_statistics(job: Job, place: Place, say: Callable[[str], None]) -> None:
-    models = {"base": [(0, job.recipe.base)], "experts": list(enumerate(job.recipe.experts, 1))}
-    for need in job.recipe.method.needs():
-        job.statistics[need.name] = tuple(
-            provide(
-                need,
-                model,
-                fingerprint(model.path, place.fingerprints),
-                job.alignment.targets,
-                source=source,
-                folder=place.statistics,
-                say=say,
-            )
-            for source, model in models[need.of]
-        )
