@@ -136,7 +136,7 @@ def _sign_balance(experts: Floats, base: Floats, plan: Plan) -> int:
             _retain(taus, kept, sizes, line, plan, width)
         _vote(taus, kept, line, width)
         for i in range(width):
-            total += np.int64(line[i] > 0) - np.int64(line[i] < 0)
+            total += 1 if line[i] > 0 else (-1 if line[i] < 0 else 0)
     return total
 
 
