@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +58,9 @@ Batch = Annotated[int | None, typer.Option("--batch-size", min=1, help="Most seq
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Compute threads.")]
 Budget = Annotated[
     int | None, typer.Option("--max-new-tokens", min=1, help="Overrides the benchmarks' budget.")
+]
+DataSplit = Annotated[
+    str, typer.Option("--data-split", help="Examples for methods that need data: train or validation.")
 ]
 DataDir = Annotated[
     Path | None,
@@ -144,6 +149,7 @@ def run(
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,
     prompt_mode: PromptMode = None,
+    data_split: DataSplit = "train",
     runs: Runs = Path("runs"),
     db: Db = None,
     json: Json = False,
@@ -164,8 +170,14 @@ def run(
         runs=runs,
         db=_database(runs, db),
         say=_say,
+        data_split=data_split,
     )
-    _print_board(report.board, json=json, extra={"report": report.summary})
+    extra = {"report": report.summary, "not_applicable": report.refused, "failed": report.failed}
+    _print_board(report.board, json=json, extra=extra)
+    _reasons("does not apply", report.refused)
+    _reasons("FAILED", report.failed)
+    if report.failed:
+        raise CheckFailed(f"{', '.join(report.failed)}; the results of the others are kept")
 
 
 @app.command()
@@ -186,13 +198,14 @@ def merge(
     json: Json = False,
 ) -> None:
     """Write one merged checkpoint."""
+    from bench.data import check_data, read_examples
     from bench.merge import Place
     from bench.merge import merge as merge_models
-    from bench.recipe import check_data
     from bench.show import status
 
     recipe = _recipe(mergekit, method, base, expert, set_)
-    check_data(recipe, data or [])
+    recipe = replace(recipe, data=tuple(read_examples(file) for file in data or []))
+    check_data(recipe)
     with status() as show:
         result = merge_models(recipe, out, Place(runs), say=show)
     if json:
@@ -369,6 +382,13 @@ def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
         _print(one)
     for note in board.notes:
         _say(note)
+
+
+def _reasons(what: str, reasons: Mapping[str, str]) -> None:
+    """One line a method, on standard error, behind everything else."""
+    width = max(map(len, reasons), default=0)
+    for name, why in reasons.items():
+        _say(f"{name:{width}}  {what}: {why}")
 
 
 def _report(title: str, rows: list[dict[str, Any]], *, json: bool, whole: Any = None) -> None:

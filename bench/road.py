@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,10 +28,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did, in sentences, and the board that it ends with."""
+    """What a run did, in sentences, and the board that it ends with.
+
+    `refused` and `failed` give the reason for each method that does not apply, and for each that broke off.
+    """
 
     board: Board
     summary: list[str]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

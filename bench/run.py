@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.choice import chosen_models, recorded_name, settings_of
+from bench.choice import chosen_models, recorded_name
 from bench.config import ModelSet
 from bench.errors import BadInput
 from bench.road import Road, RunReport, Say, board_of, opened
@@ -14,6 +17,7 @@ from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
     from bench.evaluate import EvalTarget
+    from bench.experts import Expert
     from bench.merge import MergeResult
     from bench.recipe import Recipe
 
@@ -29,96 +33,110 @@ def run(
     runs: Path,
     db: Path,
     say: Say,
+    data_split: str = "train",
 ) -> RunReport:
-    """Merge with every method, evaluate base, experts and merges, record, and build the board."""
-    from bench.alignment import align
+    """Merge with every method, evaluate base, experts and merges, record, and build the board.
+
+    `data_split` is where methods that need examples take them from the suite: train or validation.
+    Of several methods, one that fails on the way does not lose the others' results: the report names it.
+    """
     from bench.experts import check_heads
     from bench.loading import require_tokenizer
     from bench.questions import pools
     from bench.recipe import parse_settings
+    from bench.recipes import Asked, recipes_of
 
     suite = chosen_suite(options)
     chosen = chosen_models(models, base, experts, suite=suite.name)
-    recipes, refused = _recipes(methods, parse_settings(settings), chosen, suite.name)
+    recipes, refused = recipes_of(
+        methods, Asked(chosen, suite, options, parse_settings(settings), data_split)
+    )
     check_heads(suite.benchmarks, dict(zip(chosen.experts, recipes[0].experts, strict=True)))
-    for recipe in recipes:
-        align(recipe)  # every mismatch is said before anything is merged
     for model in (recipes[0].base, *recipes[0].experts):
         require_tokenizer(model.path, model.name)
     asked = pools(suite, options)
     with opened(runs, db, say) as road:
-        for sentence in refused:
-            road.note(sentence)
-        targets = _merge_and_record(road, recipes, chosen)
-        for target in targets:
+        attempts = Attempts(road, alone=len(recipes) == 1)
+        parents, name = _record_parents(road, recipes[0], chosen)
+        merges = _merge_and_record(attempts, recipes, parents[0], name)
+        for target in parents:
             road.evaluate(target, asked, options)
-    board = board_of(db, options.suite, split=options.split, model_set=targets[0].model_set)
-    return RunReport(board, road.summary)
+        for target in merges:
+            attempts(target.name, partial(road.evaluate, target, asked, options))
+    board = board_of(db, options.suite, split=options.split, model_set=name)
+    return RunReport(board, road.summary, refused, attempts.failed)
 
 
-def _recipes(
-    methods: Sequence[str], settings: Mapping[str, Any], chosen: ModelSet, suite: str
-) -> tuple[list[Recipe], list[str]]:
-    """A checked recipe per method. Of `all`, methods that do not fit the models are left out with the reason."""
-    from bench.checkpoint import Checkpoint, locate
-    from bench.recipe import build_recipe, method_names, parse_expert
+@dataclass
+class Attempts:
+    """Steps that may fail without losing the others: `failed` has the reason by name. A step alone just fails."""
 
-    names = [name.strip() for name in methods if name.strip()]
-    if not names:
-        raise BadInput(f"no method given. Known: {', '.join(method_names())}, or all")
-    every = "all" in names
-    for spec in (chosen.base, *(parse_expert(expert)[0] for expert in chosen.experts.values())):
-        Checkpoint(locate(spec), spec)  # a model that is not there is no method's fault
-    if every and settings:
-        raise BadInput("--set does not go with all methods: name the methods that it is for")
-    recipes, refused = [], []
-    for text in method_names() if every else dict.fromkeys(names):
+    road: Road
+    alone: bool
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, name: str, step: Callable[[], None]) -> None:
+        """Take a step; what it raises is said at once and kept."""
+        from bench.recipes import one_line
+
         try:
-            name, own = settings_of(text, settings, suite)
-            recipes.append(build_recipe(name, own, chosen.base, list(chosen.experts.values())))
-        except BadInput as error:
-            if not every:
+            step()
+        except Exception as error:
+            if self.alone:
                 raise
-            refused.append(f"{text} does not apply: {error}")
-    if not recipes:
-        raise BadInput("no method applies:\n  " + "\n  ".join(refused))
-    return recipes, refused
+            kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
+            self.failed[name] = kind + one_line(error, name)
+            if kind:  # not foreseen: whoever mends it needs the place
+                self.road.say(traceback.format_exc())
+            self.road.note(f"{name} FAILED: {self.failed[name]}")
 
 
-def _merge_and_record(road: Road, recipes: list[Recipe], chosen: ModelSet) -> list[EvalTarget]:
-    """Checkpoint rows of base, experts and merges, and the models to evaluate, in the order of the table."""
-    from bench.alignment import align
-    from bench.checkpoint import Checkpoint
+def _record_parents(road: Road, recipe: Recipe, chosen: ModelSet) -> tuple[list[EvalTarget], str]:
+    """Base and experts as recorded and to be evaluated, and the name that the set is stored under."""
     from bench.experts import Expert
     from bench.identity import fingerprint
-    from bench.lineage import base_row, expert_row, layer_rows, merged_row, method_row, target
+    from bench.lineage import base_row, expert_row, target
+
+    base = fingerprint(recipe.base.path, road.place.fingerprints)
+    marks = [fingerprint(expert.path, road.place.fingerprints) for expert in recipe.experts]
+    name = recorded_name(chosen, [base, *marks])
+    experts: dict[str, Expert] = {}
+    rows = [base_row(recipe.base, base, name)]
+    for label, model, mark in zip(chosen.experts, recipe.experts, marks, strict=True):
+        rows.append(expert_row(label, model, mark, base, name))
+        experts[label] = Expert(mark, model.name)
+    road.record("checkpoints", rows)
+    return [target(row, base=base, experts=experts) for row in rows], name
+
+
+def _merge_and_record(
+    attempts: Attempts, recipes: list[Recipe], base: EvalTarget, model_set: str
+) -> list[EvalTarget]:
+    """Merge with every recipe; each is recorded as soon as it is done. The merges to evaluate."""
+    from bench.alignment import align
+    from bench.checkpoint import Checkpoint
+    from bench.lineage import layer_rows, merged_row, method_row, target
     from bench.merge import merge_id
     from bench.writer import check_disk
 
-    first = recipes[0]
-    base = fingerprint(first.base.path, road.place.fingerprints)
-    experts = [fingerprint(expert.path, road.place.fingerprints) for expert in first.experts]
-    name = recorded_name(chosen, [base, *experts])
-    rows = [base_row(first.base, base, name)]
-    rows += [
-        expert_row(label, model, mark, base, name)
-        for label, model, mark in zip(chosen.experts, first.experts, experts, strict=True)
-    ]
+    road = attempts.road
     outs = [road.place.runs / "merges" / merge_id(recipe, road.place) for recipe in recipes]
     needed = sum(align(recipe).nbytes for recipe, out in zip(recipes, outs, strict=True) if not out.exists())
     check_disk(road.place.runs, needed, f"writing {len(recipes)} merge(s)")
-    for recipe, out in zip(recipes, outs, strict=True):
+    road.record("methods", [method_row(recipe) for recipe in recipes])
+    targets = []
+
+    def one(recipe: Recipe, out: Path) -> None:
         result = _merge(road, recipe, out)
-        rows.append(merged_row(Checkpoint(result.path, str(result.path)), result.manifest, name))
+        row = merged_row(Checkpoint(result.path, str(result.path)), result.manifest, model_set)
         if not result.reused:
             road.spool.append_many("layers", layer_rows(result))
-    road.record("methods", [method_row(recipe) for recipe in recipes])
-    road.record("checkpoints", rows)
-    by_domain = {
-        label: Expert(mark, model.name)
-        for label, model, mark in zip(chosen.experts, first.experts, experts, strict=True)
-    }
-    return [target(row, base=base, experts=by_domain) for row in rows]
+        road.record("checkpoints", [row])
+        targets.append(target(row, base=base.fingerprint, experts=base.experts))
+
+    for recipe, out in zip(recipes, outs, strict=True):
+        attempts(recipe.label, partial(one, recipe, out))
+    return targets
 
 
 def _merge(road: Road, recipe: Recipe, out: Path) -> MergeResult:
@@ -130,7 +148,20 @@ def _merge(road: Road, recipe: Recipe, out: Path) -> MergeResult:
         import transformers.modeling_utils  # noqa: F401
     with status() as show:
         result = merge(recipe, out, road.place, say=show)
-    cost = result.manifest["seconds"] + result.manifest["statistics_seconds"]
-    state = "merge reused" if result.reused else f"merged in {cost:.1f} s"
-    road.note(f"{recipe.label}: {state} ({out})")
+    road.note(f"{recipe.label}: {_done(recipe, result)} ({out})")
     return result
+
+
+def _done(recipe: Recipe, result: MergeResult) -> str:
+    """What a merge cost, and which of its statistics were there already."""
+    from bench.needs import title
+
+    manifest = result.manifest
+    if result.reused:
+        return "merge reused"
+    kinds = {need.name: title(need.kind) for need in recipe.method.needs()}
+    reused = [kinds[name] for name, was in manifest["statistics_reused"].items() if was]
+    done = f"merged in {manifest['seconds']:.1f} s"
+    if manifest["statistics_reused"]:
+        done += f", statistics {manifest['statistics_seconds']:.1f} s"
+    return done + (f" ({', '.join(dict.fromkeys(reused))} reused)" if reused else "")

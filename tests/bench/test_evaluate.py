@@ -35,7 +35,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> EvalTarget:
     path = tiny.write(tmp_path_factory.mktemp("model"), context=400)
     mark = fingerprint(path, path.parent / "fingerprints.json")
     return EvalTarget(
-        path=path, fingerprint=mark, name="base", model_set="tiny", base=mark, experts={"long": Expert("e" * 16, "gone")},
+        path=path, fingerprint=mark, name="base", model_set="tiny", base=mark,
+        experts={"long": Expert("e" * 16, "gone")},
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from results.errors import StoreError
 from results.schema import TABLES
+from results.schema import SCHEMA_VERSION
 from results.spool import Spool, check_row
 from tests.results.factory import response
 
@@ -29,7 +30,7 @@ def test_a_row_is_in_the_file_when_append_returns(tmp_path: Path) -> None:
     with Spool(tmp_path, "run") as spool:
         spool.append("responses", response("base", "mini_gsm", 1))
         header, entry = lines(spool)
-    assert header["run_id"] == "run" and header["schema_version"] == 1
+    assert header["run_id"] == "run" and header["schema_version"] == SCHEMA_VERSION
     assert entry["table"] == "responses"
     assert entry["row"]["run_id"] == "run" and "created_at" in entry["row"]
 
