@@ -103,7 +103,7 @@ def examine(recipe: Recipe) -> Alignment:
     )
     config, saved = _saved_config(recipe, heads, targets)
     skip = method.on_mismatch == "skip"
-    problems = [*own_problems(models, matched), *(rows.problems if rows else ())]
+    problems = [*own_problems(models, matched, heads), *(rows.problems if rows else ())]
     problems += [] if skip else [text for texts in mismatched.values() for text in texts]
     problems += _statistic_problems(recipe, targets)
     notes = [*config_notes(models), *heads.notes, *matched.notes, *(rows.notes if rows else ()), *saved]

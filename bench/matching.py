@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.checkpoint import FLOAT_DTYPES, Checkpoint, Stored
 from bench.errors import BadInput
 from bench.heads import Heads, names_in
-from bench.roles import Architecture, plain_name, role_of
+from bench.roles import LM_HEAD, Architecture, plain_name, role_of
 from methods.common.contract import Role
 
 # What a shape does not show. Compared where both configs say it: older ones leave defaults out.
@@ -177,9 +177,11 @@ def _comparable(stored: Stored, role: Role) -> tuple[int, ...]:
     return stored.shape[1:] if role in VOCABULARY and stored.shape else stored.shape
 
 
-def own_problems(models: tuple[Checkpoint, ...], matched: Matched) -> list[str]:
-    """What is wrong within one model: integer weights, and sizes that its own config does not have."""
+def own_problems(models: tuple[Checkpoint, ...], matched: Matched, heads: Heads) -> list[str]:
+    """What is wrong within one model: integer weights, sizes that its own config does not have, a lost head."""
     problems = list(matched.problems)
+    if heads.models[0] == "own" and Role.LM_HEAD not in matched.roles.values():
+        problems.append(f"{models[0].name} has no {LM_HEAD}, and its config ties no embedding in its place")
     for m, model in enumerate(models):
         for name, stored in matched.found[m].items():
             if stored.dtype not in FLOAT_DTYPES and matched.roles[name] is not Role.BUFFER:

@@ -138,11 +138,18 @@ def test_shapes_that_differ_are_all_named(tmp_path: Path) -> None:
     base, expert = pair(tmp_path)
     tensors = tensors_of(expert)
     tensors[UP] = torch.zeros(13, 8)
-    tensors["model.embed_tokens.weight"] = torch.zeros(19, 8)
+    tensors["model.norm.weight"] = torch.zeros(9)
     write_checkpoint(expert, tensors)
     said = _refused(tmp_path)
     assert f"{UP} is [12, 8] in the base and [13, 8] in {expert}" in said
-    assert f"model.embed_tokens.weight is [17, 8] in the base and [19, 8] in {expert}" in said
+    assert f"model.norm.weight is [8] in the base and [9] in {expert}" in said
+
+
+def test_a_vocabulary_of_another_size_than_the_config_says_is_named(tmp_path: Path) -> None:
+    _, expert = pair(tmp_path)
+    write_checkpoint(expert, {**tensors_of(expert), "model.embed_tokens.weight": torch.zeros(19, 8)})
+    assert "model.embed_tokens.weight of " in (said := _refused(tmp_path))
+    assert "is [19, 8], its config says [17, 8]" in said
 
 
 def test_missing_and_surplus_tensors_are_named_and_long_lists_are_cut(tmp_path: Path) -> None:
