@@ -210,7 +210,6 @@ def _manifest(job: Job, identity: str, place: Place, **measured: Any) -> dict[st
         ],
         "statistics": {name: [s.id for s in group] for name, group in job.statistics.items()},
         "statistics_reused": {name: all(s.reused for s in group) for name, group in job.statistics.items()},
-        "statistics_reused": {name: [s.reused for s in group] for name, group in job.statistics.items()},
         "data": [{"name": s.name, "digest": s.digest, "examples": len(s.examples)} for s in recipe.data],
         "tensors": dict(job.alignment.actions),
         "tied": job.alignment.tied,

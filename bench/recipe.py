@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.checkpoint import Checkpoint, locate
+from bench.data import ExampleSet
 from bench.errors import BadInput, unknown
 from methods.common.contract import Method
 
@@ -20,13 +21,15 @@ METHODS = Path(__file__).parent.parent / "methods"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A merge to do. `weights` belong to the experts in order."""
+    """A merge to do. `weights` belong to the experts in order; `data` holds examples, one set per expert, for methods
+    that need them."""
 
     name: str
     method: Method
     base: Checkpoint
     experts: tuple[Checkpoint, ...]
     weights: tuple[float, ...]
+    data: tuple[ExampleSet, ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -145,9 +148,3 @@ def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) 
         chosen = getattr(method, key)
         if chosen.startswith("expert:") and int(chosen[7:]) >= count:
             raise BadInput(f"{key}={chosen}: there are {count} experts, counted from 0")
-
-
-def check_data(recipe: Recipe, files: list[Path]) -> None:
-    """Refuse data files for a method that uses none, which is every method so far."""
-    if files:
-        raise BadInput(f"{recipe.name} needs no data: leave out --data ({', '.join(map(str, files))})")

@@ -13,11 +13,10 @@ from transformers import PreTrainedModel
 
 from bench.alignment import align
 from bench.errors import BadInput
-from bench.identity import fingerprint
 from bench.merge import Place
 from bench.recipe import Recipe, build_recipe
-from bench.statistics import DATA, RECORD, Statistic, fisher, module_inputs, provide
-from methods.common.contract import Need
+from bench.statistics import DATA, RECORD, Statistic, provide, subjects
+from bench.statistics.random_tokens import fisher, module_inputs
 from tests.helpers.models import gpt2, qwen2, save
 
 TOKENS = torch.randint(0, 17, (3, 9), generator=torch.Generator().manual_seed(1))
@@ -48,7 +47,7 @@ def _plain_fisher(model: PreTrainedModel, tokens: Tensor, name: str) -> Tensor:
 @pytest.mark.parametrize("name", WANTED)
 def test_fisher_is_the_mean_squared_gradient_one_example_at_a_time(name: str) -> None:
     expected = {parameter: _plain_fisher(_model(name), TOKENS, parameter) for parameter in WANTED[name]}
-    found = fisher(_model(name), TOKENS, WANTED[name])
+    found = fisher(_model(name), TOKENS, len(TOKENS), WANTED[name])
     assert set(found) == WANTED[name]
     for parameter, values in expected.items():
         assert values.max() > 0
@@ -62,13 +61,14 @@ def test_the_fisher_is_not_the_square_of_a_batch_gradient() -> None:
     batch = (
         torch.autograd.grad(model(input_ids=TOKENS, labels=TOKENS).loss, model.get_parameter(name))[0] ** 2
     )
-    assert not torch.allclose(fisher(qwen2(0), TOKENS, {name})[name], batch, rtol=0.1)
+    assert not torch.allclose(fisher(qwen2(0), TOKENS, 3, {name})[name], batch, rtol=0.1)
 
 
 def test_module_inputs_are_what_each_matrix_multiplies() -> None:
     model = gpt2(0)
+    names = ("transformer.h.1.mlp.c_fc", "transformer.h.0.attn.c_proj")
     found = module_inputs(
-        model, TOKENS, {"transformer.h.1.mlp.c_fc.weight", "transformer.h.0.attn.c_proj.weight"}
+        model, TOKENS, {f"{module}.weight": model.get_submodule(module) for module in names}
     )
     with torch.no_grad():
         states = model(input_ids=TOKENS, output_hidden_states=True)
@@ -84,7 +84,7 @@ def test_module_inputs_reproduce_a_linear_output() -> None:
     name = "model.layers.1.self_attn.v_proj"
     outputs: list[Tensor] = []
     model.get_submodule(name).register_forward_hook(lambda m, args, out: outputs.append(out.flatten(0, 1)))
-    found = module_inputs(model, TOKENS, {f"{name}.weight"})[f"{name}.weight"]
+    found = module_inputs(model, TOKENS, {name: model.get_submodule(name)})[name]
     own = found @ model.get_parameter(f"{name}.weight").T + model.get_parameter(f"{name}.bias")
     torch.testing.assert_close(own, torch.cat(outputs), atol=1e-5, rtol=1e-4)
 
@@ -93,7 +93,7 @@ def test_the_tokens_are_one_draw_of_a_seeded_generator_over_the_vocabulary(tmp_p
     recipe = _recipe(tmp_path, samples=3, length=9, seed=5)
     found = _provide(recipe, tmp_path)
     tokens = torch.randint(0, 17, (3, 9), generator=torch.Generator().manual_seed(5))
-    expected = fisher(qwen2(0), tokens, set(found.tensors))
+    expected = fisher(qwen2(0), tokens, 3, set(found.tensors))
     stored = load_file(tmp_path / "statistics" / found.id / DATA)
     assert set(stored) == {name for name in stored if name.endswith("_proj.weight")} and len(stored) == 14
     for name, values in expected.items():
@@ -172,10 +172,6 @@ def _recipe(
 
 
 def _provide(recipe: Recipe, folder: Path) -> Statistic:
-    need: Need = recipe.method.needs()[0]
     place = Place(folder)
-    identity = fingerprint(recipe.base.path, place.fingerprints)
-    targets = align(recipe).targets
-    return provide(
-        need, recipe.base, identity, targets, source=0, folder=place.statistics, say=lambda text: None
-    )
+    (subject,) = subjects(recipe.method.needs()[0], recipe, align(recipe).targets)
+    return provide(subject, folder=place.statistics, memory=place.fingerprints, say=lambda text: None)

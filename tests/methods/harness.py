@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,20 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.identity import fingerprint
+from bench.alignment import align
+from bench.data import ExampleSet, data_needs
 from bench.merge import MergeResult, Place, merge
-from bench.recipe import Recipe, build_recipe
-from bench.statistics import DATA, RECORD, statistic_id
+from bench.recipe import Recipe, build_method, build_recipe
+from bench.statistics import DATA, RECORD, statistic_id, subjects
+from methods.common.contract import Method
+from tasks.contract import Example
 from tests.helpers.checkpoints import Tensors, tensors_of, write_checkpoint
 
 UP = "model.layers.0.mlp.up_proj.weight"
 GATE = "model.layers.0.mlp.gate_proj.weight"
+CLASSIFIER = {"architectures": ["Qwen2ForSequenceClassification"]}
+
+Planted = Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]]
 
 
 def run(
@@ -34,10 +41,10 @@ def run(
     experts: Sequence[Mapping[str, Tensor]],
     *,
     weights: Sequence[float] | None = None,
-    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    statistics: Mapping[str, Planted] | None = None,
     **settings: Any,
 ) -> Tensors:
-    """Merge tensors and return what was written. `statistics` maps a need's name to its tensors."""
+    """Merge tensors and return what was written. `statistics` maps a need's name to what `plant` takes."""
     return run_whole(method, base, experts, weights=weights, statistics=statistics, **settings)[0]
 
 
@@ -47,33 +54,54 @@ def run_whole(
     experts: Sequence[Mapping[str, Tensor]],
     *,
     weights: Sequence[float] | None = None,
-    statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+    statistics: Mapping[str, Planted] | None = None,
     **settings: Any,
 ) -> tuple[Tensors, dict[str, Any]]:
     """The same, with the manifest."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_checkpoint(folder / "base", base)
+        public = {key.rstrip("_"): value for key, value in settings.items()}
+        # Coefficients are optimised for classifiers only; what is planted asks for nothing else of one.
+        needs = build_method(method, public).needs()
+        config = CLASSIFIER if any(need.kind == "optimised" for need in needs) else {}
+        write_checkpoint(folder / "base", base, **config)
         specs = []
         for i, expert in enumerate(experts):
             weight = f":{weights[i]}" if weights else ""
-            specs.append(f"{write_checkpoint(folder / f'expert{i}', expert)}{weight}")
-        public = {key.rstrip("_"): value for key, value in settings.items()}
+            specs.append(f"{write_checkpoint(folder / f'expert{i}', expert, **config)}{weight}")
         recipe = build_recipe(method, public, str(folder / "base"), specs)
+        recipe = replace(recipe, data=some_data(recipe.method, len(specs)))
         place = Place(folder / "runs")
         plant(recipe, place, statistics or {})
         result: MergeResult = merge(recipe, folder / "out", place)
         return tensors_of(result.path), result.manifest
 
 
-def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Put statistics of the base where the executor looks for those it has computed already."""
+def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Planted]) -> None:
+    """Put statistics where the executor looks for those it has computed already.
+
+    A need's name maps to the tensors of every subject in order, or to those that all its subjects share: by
+    tensor name, or by group ("block 0", "model", a tensor's name) for a need with a scope.
+    """
+    targets = align(recipe).targets
     for need in recipe.method.needs():
-        identity = statistic_id(need, fingerprint(recipe.base.path, place.fingerprints))
-        folder = place.statistics / identity
-        folder.mkdir(parents=True)
-        save_file(dict(statistics[need.name]), folder / DATA)
-        (folder / RECORD).write_text(json.dumps({"id": identity, "seconds": 0.0}))
+        given, every = statistics[need.name], subjects(need, recipe, targets)
+        sets = [given] * len(every) if isinstance(given, Mapping) else list(given)
+        assert len(sets) == len(every), f"{need.name} has {len(every)} subjects, {len(sets)} are planted"
+        for subject, tensors in zip(every, sets, strict=True):
+            identity = statistic_id(subject, place.fingerprints)
+            folder = place.statistics / identity
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: t.contiguous() for name, t in tensors.items()}, folder / DATA)
+            (folder / RECORD).write_text(json.dumps({"id": identity, "seconds": 0.0}))
+
+
+def some_data(method: Method, experts: int) -> tuple[ExampleSet, ...]:
+    """An example set per expert for a method that needs data, whose statistics are planted; none for others."""
+    if not data_needs(method.needs()):
+        return ()
+    example = Example("a prompt", "a response", 0)
+    return tuple(ExampleSet(f"data {m}", (replace(example, prompt=f"prompt {m}"),)) for m in range(experts))
 
 
 def matrix(values: Sequence[float] | Tensor, name: str = UP) -> Tensors:

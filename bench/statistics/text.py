@@ -1,0 +1,123 @@
+"""Examples as token ids: what the model is shown, and where its answer begins.
+
+A language model is shown the prompt, the response and the end token (which its tokenizer names), as it is
+trained; the answer is the response with the end token. Prompt and response are tokenized apart, because that is
+where generation begins. A tokenizer with a chat template (and `chat_template=auto`) has it put around the prompt
+as one user message, with the generation prompt behind it. What is longer than `max_length`, or than the model's
+positions, loses its end; an example that loses its whole answer is skipped and counted. A classifier is shown the
+prompt as its tokenizer gives it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.checkpoint import Checkpoint
+from bench.data import ExampleSet
+from bench.errors import BadInput
+from bench.loading import require_tokenizer
+from tasks.contract import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One example: token ids, the position of the answer's first token (len(ids) without one), and the class."""
+
+    ids: tuple[int, ...]
+    answer: int
+    label: int | None = None
+
+
+@dataclass
+class Texts:
+    """Encoded examples, and how many were cut off or left out."""
+
+    shown: list[Shown]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Reader:
+    """A model's tokenizer and what limits its texts."""
+
+    def __init__(self, model: Checkpoint, *, classifier: bool, chat: str = "auto") -> None:
+        from transformers import AutoTokenizer
+
+        require_tokenizer(model.path, model.name)
+        self.name = model.name
+        self.classifier = classifier
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(model.path)
+        self.chat = chat == "auto" and not classifier and bool(getattr(self.tokenizer, "chat_template", None))
+        positions = model.config.get("max_position_embeddings", model.config.get("n_positions"))
+        self.positions = int(positions) if positions else 1 << 30
+
+    def read(self, examples: ExampleSet, options: Mapping[str, Any], *, answered: bool) -> Texts:
+        """The chosen examples, encoded. `answered`: those whose answer is cut off entirely are left out."""
+        limit = min(int(options["max_length"]), self.positions)
+        texts = Texts([], {"examples": 0, "cut": 0, "left_out": 0})
+        for example in chosen(examples, int(options["examples"]), int(options["seed"])):
+            whole = self.encode(example)
+            cut = len(whole.ids) > limit
+            gone = answered and not self.classifier and whole.answer >= min(limit, len(whole.ids))
+            texts.counts["cut"] += cut and not gone
+            texts.counts["left_out"] += gone
+            if not gone:
+                texts.shown.append(Shown(whole.ids[:limit], min(whole.answer, limit), whole.label))
+        texts.counts["examples"] = len(texts.shown)
+        if not texts.shown:
+            raise BadInput(
+                f"{examples.name}: no example is left for {self.name}: all {texts.counts['left_out']} lose their "
+                f"whole answer at {limit} tokens"
+            )
+        return texts
+
+    def encode(self, example: Example) -> Shown:
+        """All token ids of one example."""
+        prompt = self._prompt(example.prompt)
+        if self.classifier or example.response is None:
+            if not prompt:
+                raise BadInput(f"{self.name}: the tokenizer makes nothing of the example {example.prompt!r}")
+            return Shown(tuple(prompt), len(prompt), example.label)
+        answer = self.tokenizer(example.response, add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        if end is not None and (not answer or answer[-1] != end):
+            answer = [*answer, end]
+        return Shown((*prompt, *answer), len(prompt), example.label)
+
+    def _prompt(self, text: str) -> list[int]:
+        if not self.chat:
+            return list(self.tokenizer(text)["input_ids"])
+        rendered = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+        )
+        return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def chosen(examples: ExampleSet, count: int, seed: int) -> list[Example]:
+    """The first `count` examples of the order that `seed` draws (all of them when there are fewer)."""
+    every = examples.examples
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def padded(rows: Sequence[Shown]) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask [batch, longest], padded on the right (a causal model does not see it)."""
+    import torch
+
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.zeros((len(rows), longest), dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        mask[i, : len(row.ids)] = 1
+    return ids, mask
+
+
+def batches(rows: Sequence[Shown], size: int) -> Iterator[Sequence[Shown]]:
+    """Runs of `size` examples, the last one shorter."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
