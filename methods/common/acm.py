@@ -45,7 +45,7 @@ class AcmCoefficients(OnData):
     )
     bins: int = parameter(64, "bins per unit of the histogram estimator", "our choice", ge=2)
     head: Literal["hidden", "logits"] = parameter(
-        "hidden", "activations that stand for the LM head: its inputs, or its logits", "our choice"
+        "logits", "activations that stand for the LM head: its outputs, or its inputs (hidden)", "our choice"
     )
 
     @model_validator(mode="after")
