@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from methods.common.contract import Method, Need, Pass, Piece, Role, Seen, Unit, parameter
-from methods.common.sums import chunk_sums, total
+from methods.common.sums import Chunks, chunk_sums, concatenate, total
 
 Point = Literal["base", "experts", "aligned"]
-Sums = tuple[int, tuple[tuple[float, ...], ...]]  # elements, and chunk sums of every expert
+Sums = tuple[int, Chunks]  # elements, and chunk sums of every expert
 
 FISHER = "fisher"
 ROLES = (Role.EMBED, Role.POS_EMBED, Role.LINEAR, Role.BIAS, Role.NORM, Role.LM_HEAD)
@@ -97,5 +97,5 @@ class DataFisherMethod(Method):
 
 
 def add_sums(a: Sums, b: Sums) -> Sums:
-    """Chunk sums of two runs of elements together."""
-    return a[0] + b[0], tuple(x + y for x, y in zip(a[1], b[1], strict=True))
+    """Two runs of elements together."""
+    return a[0] + b[0], concatenate(a[1], b[1])

@@ -15,11 +15,18 @@ from torch import Tensor
 
 CHUNK = 1 << 16
 
+Chunks = tuple[tuple[float, ...], ...]  # chunk sums of several quantities
+
 
 def chunk_sums(values: Tensor) -> tuple[float, ...]:
     """float64 sums of each CHUNK elements of `values` in flat order; combine by concatenating, end with `total`."""
     flat = values.flatten()
     return tuple(float(run.sum(dtype=torch.float64)) for run in flat.split(CHUNK))
+
+
+def concatenate(a: Chunks, b: Chunks) -> Chunks:
+    """Chunk sums of two runs of elements that follow one another, quantity by quantity."""
+    return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
 def total(sums: Iterable[float]) -> float:
