@@ -19,7 +19,7 @@ class AcmTa(AcmCoefficients):
         source="Activation-Guided Consensus Merging, Yao et al. 2025, arXiv 2505.14009; as described by "
         "FIM-Merging",
         summary="task vectors scaled per layer by the mutual information of base and expert activations",
-        aliases={"theta": "sharpness", "t": "sharpness"},
+        aliases={"theta": "sharpness"},
         reconstructed=RECONSTRUCTED,
     )
     weights: ClassVar[Literal["none", "positive", "signed"]] = "signed"

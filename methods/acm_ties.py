@@ -20,7 +20,7 @@ class AcmTies(AcmCoefficients, Ties):
         source="Activation-Guided Consensus Merging, Yao et al. 2025, arXiv 2505.14009; as described by "
         "FIM-Merging",
         summary="the merged TIES update scaled per layer by the mutual information of base and expert activations",
-        aliases={"theta": "sharpness", "t": "sharpness", **Ties.card.aliases},
+        aliases={"theta": "sharpness", **Ties.card.aliases},
         reconstructed=RECONSTRUCTED,
     )
 

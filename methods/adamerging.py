@@ -22,7 +22,7 @@ class AdaMerging(Method):
         source="Yang et al. 2024, arXiv 2310.02575; released code, EnnengYang/AdaMerging; fusion_bench",
         summary="coefficients tuned by gradient descent on the entropy of predictions (transductive: it looks at "
         "inputs of the task, without their labels)",
-        aliases={"prior": "initial", "lr": "learning_rate"},
+        aliases={"lr": "learning_rate"},
     )
     weights: ClassVar[Literal["none", "positive", "signed"]] = "none"
 

@@ -20,7 +20,6 @@ class Aim(Wrapper):
         title="AIM",
         source="Nobari et al. 2025, arXiv 2502.02421; released code, ahnobari/ActivationInformedMerging",
         summary="relaxes another method's update towards the base, input channel by input channel, by activation",
-        aliases={"w": "omega"},
     )
 
     omega: float = parameter(

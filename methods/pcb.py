@@ -44,7 +44,7 @@ class Pcb(Method):
         title="PCB-Merging",
         source="Du et al. 2024, arXiv 2410.02396; released code, duguodong7/pcb-merging",
         summary="parameter competition: intra- and inter-expert scores per entry, lowest dropped, weighted mean",
-        aliases={"ratio": "keep", "pcb_ratio": "keep", "c": "clip", "r": "keep"},
+        aliases={"ratio": "keep", "pcb_ratio": "keep", "c": "clip"},
         reconstructed="the released code has three forms (main, vision, paired), which differ from each other and "
         "from the equations of the paper (form paper, written from a summary); Llama-2 and CLIP settings of the "
         "published tables are not stated",

@@ -24,7 +24,7 @@ class Sens(OnData):
         title="Sens-Merging",
         source="Liu et al. 2025, arXiv 2502.12420; settings of Wu et al. 2025 (Long-to-Short)",
         summary="softmax over experts of layer sensitivity times distance between outputs weighs the task vectors",
-        aliases={"c": "lambda", "T": "temperature", "Temp": "temperature", "alpha": "lambda"},
+        aliases={"c": "lambda", "Temp": "temperature"},
         reconstructed="written from the abstract, reviews and a third-party implementation; whether parameters or "
         "task vectors enter the sensitivity, the direction and the norm of the distance, and how lambda enters "
         "are our reading",
