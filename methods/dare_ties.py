@@ -52,7 +52,7 @@ class DareTies(DroppingMethod, Ties):
     def trimmed(self, piece: Piece, seen: Seen) -> Tensor:
         """Task vectors after drop, rescale and second trim, [M, *shape]."""
         sparse = self.sparse(piece, seen)
-        return sparse if self.keep == 1 else sparse * self.kept_by_trim(piece, seen)
+        return sparse if self.keep == 1 else self.trim.largest(piece, seen, sparse)
 
     def _undropped(self, piece: Piece, expert: int) -> Tensor:
         kept = self.kept(piece)

@@ -65,11 +65,7 @@ class Ties(Method):
 
     def trimmed(self, piece: Piece, seen: Seen) -> Tensor:
         """Task vectors with all but the largest entries 0, [M, *shape]."""
-        return piece.deltas * self.kept_by_trim(piece, seen)
-
-    def kept_by_trim(self, piece: Piece, seen: Seen) -> Tensor:
-        """Which entries the trim keeps, bool [M, *shape]."""
-        return torch.stack([self.trim.mask(piece, m, seen) for m in range(len(piece.experts))])
+        return self.trim.largest(piece, seen, piece.deltas)
 
     def _count_signs(self, unit: Unit, seen: Seen) -> int:
         return sum(sign_count(self.trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())

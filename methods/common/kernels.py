@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Keys = NDArray[np.uint32]
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 TILE = 1024
 
@@ -41,13 +42,32 @@ def count_low(keys: Keys, high: int, counts: Counts) -> None:
 
 
 @kernel
-def elect(voters: Floats, weights: Floats, begin: int, end: int, votes: NDArray[np.float64]) -> None:
+def trim(values: Floats, keys: Keys, threshold: int, quota: int, kept: Floats) -> None:
+    """Copy the values whose key is above the threshold, and the first `quota` of those that equal it; 0 elsewhere.
+
+    A run keeps all of its ties or none, but for the one run in which the count is reached.
+    """
+    level, ties = np.uint32(threshold), np.uint32(0)
+    for i in range(len(keys)):
+        ties += np.uint32(keys[i] == level)
+    lowest = level if quota >= ties else np.uint32(threshold + 1)
+    for i in range(len(keys)):
+        kept[i] = values[i] if keys[i] >= lowest else np.float32(0.0)
+    if 0 < quota < ties:
+        for i in range(len(keys)):
+            if keys[i] == level and quota > 0:
+                kept[i] = values[i]
+                quota -= 1
+
+
+@kernel
+def elect(voters: Floats, weights: Floats, begin: int, end: int, votes: Doubles) -> None:
     """votes[i - begin] = sum_m w_m v_m[i], in float64 so that the order of the experts does not decide."""
-    votes[: end - begin] = 0.0
+    votes[:] = 0.0
     for m in range(voters.shape[0]):
-        weight, row = np.float64(weights[m]), voters[m]
-        for i in range(begin, end):
-            votes[i - begin] += weight * np.float64(row[i])
+        weight, row = np.float64(weights[m]), voters[m, begin:end]
+        for i in range(end - begin):
+            votes[i] += weight * np.float64(row[i])
 
 
 @kernel
@@ -70,25 +90,28 @@ def agreeing(
     """Per coordinate, the weighted mean or sum of the values [M, n] whose voter has the elected sign; 0 if none.
 
     The elected sign is that of sum_m w_m voter_m; a sum of exactly 0 takes `zero_sign` (-1, 0 or 1). Works in
-    tiles that stay in the first-level cache, expert by expert, without a branch: a mispredicted one costs more
-    than all the arithmetic.
+    tiles that stay in the first-level cache, expert by expert and without a branch, so that the compiler can
+    handle several coordinates at once.
     """
     n = values.shape[1]
-    votes, mass = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
-    totals = np.empty(TILE, np.float64)
+    zero, nothing, one = np.float32(zero_sign), np.float32(0.0), np.float32(1.0)
+    votes, mass = np.empty(TILE, np.float64), np.empty(TILE, np.float32)
+    sign, totals = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     for begin in range(0, n, TILE):
         end = min(n, begin + TILE)
         elect(voters, weights, begin, end, votes)
         for i in range(end - begin):
-            votes[i] = zero_sign if votes[i] == 0 else votes[i]
-            totals[i] = 0.0
-            mass[i] = 0.0
+            elected = np.float32(votes[i] > 0) - np.float32(votes[i] < 0)
+            sign[i] = zero if elected == nothing else elected
+        totals[:] = nothing
+        mass[:] = nothing
         for m in range(values.shape[0]):
-            weight, voter, value = np.float64(weights[m]), voters[m], values[m]
-            for i in range(begin, end):
-                share = weight if voter[i] * votes[i - begin] > 0 else 0.0
-                totals[i - begin] += share * np.float64(value[i])
-                mass[i - begin] += share
-        for i in range(begin, end):
-            divisor = mass[i - begin] if mean and mass[i - begin] > 0 else 1.0
-            merged[i] = np.float32(totals[i - begin] / divisor)
+            weight, voter, value = weights[m], voters[m, begin:end], values[m, begin:end]
+            for i in range(end - begin):
+                share = weight if voter[i] * sign[i] > nothing else nothing
+                totals[i] += share * value[i]
+                mass[i] += share
+        out = merged[begin:end]
+        for i in range(end - begin):
+            divisor = mass[i] if mean and mass[i] > nothing else one
+            out[i] = totals[i] / divisor

@@ -113,6 +113,29 @@ class Selection:
             kept[level[:quota]] = True
         return torch.from_numpy(kept).view(piece.base.shape)
 
+    def largest(self, piece: Piece, seen: Seen, values: Tensor) -> Tensor:
+        """`values` [M, *shape] float32 of the experts, 0 where an expert's element does not survive."""
+        from methods.common import kernels
+
+        if not self.takes(piece):
+            return values
+        kept = torch.empty_like(values)
+        for m, of_expert in enumerate(values):
+            search: Search = seen.of(self._last_digit, piece.info)[m]
+            (cut, *others) = search.cuts
+            if others or len(cut.thresholds) > 1:  # an interpolated threshold, or one of two scores
+                torch.mul(of_expert, self.mask(piece, m, seen), out=kept[m])
+                continue
+            quota = self._quota(piece, m, cut, seen)
+            kernels.trim(
+                of_expert.flatten().numpy(),
+                magnitude_keys(self.score(piece, m)),
+                cut.thresholds[0],
+                piece.base.numel() if quota is None else quota,
+                kept[m].flatten().numpy(),
+            )
+        return kept
+
     @property
     def _scores(self) -> tuple[Score, ...]:
         return (self.score,) if self.tie is None or self.rule != "exact" else (self.score, self.tie)
