@@ -57,7 +57,7 @@ def styled(board: Board, rows: Sequence[Row], options: Sequence[str]) -> Any:
 def label(row: Row) -> str:
     """The name of a row with its marks: base, expert, † for a reconstructed method."""
     mark = {"base": "○ ", "expert": "● "}.get(row.kind, "")
-    return f"{mark}{row.name}{' †' if row.reconstructed else ''}"
+    return f"{mark}{row.title}"
 
 
 def _columns(board: Board, options: Sequence[str]) -> dict[Column, Callable[[Row], Any]]:

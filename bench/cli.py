@@ -287,15 +287,20 @@ def methods(
     json: Json = False,
 ) -> None:
     """List merge methods, or one method's parameters with default, source and meaning."""
-    from bench.listings import method_details, method_listing, method_table, parameter_table
+    from bench import listings
+    from bench.show import definitions
 
-    if name is None:
-        _report("methods", method_table(), json=json, whole=method_listing())
+    if json:
+        _print_json(listings.method_listing() if name is None else listings.method_details(name))
         return
-    details = method_details(name)
-    if not json:
-        _print(details["about"])
-    _report(f"parameters of {name}", parameter_table(details), json=json, whole=details)
+    if name is None:
+        _print(definitions("methods", listings.method_entries()))
+        _print(f"\n{listings.METHOD_LEGEND}")
+        return
+    details = listings.method_details(name)
+    _print(details["about"])
+    for title, entries in listings.parameter_entries(details).items():
+        _print(definitions(f"\n{title}", entries))
 
 
 @app.command()
@@ -380,6 +385,7 @@ def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
         )
     for one in board_tables(board):
         _print(one)
+        _print("")
     for note in board.notes:
         _say(note)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bench.config import model_set, model_set_names, presets
+from bench.needs import title
 from bench.plan import Plan
 from bench.recipe import method_class, method_names, parameter_names
+from methods.common.contract import Method
 from results import text
 
 
@@ -17,56 +19,78 @@ def method_listing() -> list[dict[str, Any]]:
 
 def _method_row(name: str) -> dict[str, Any]:
     cls = method_class(name)
-    needs = sorted({need.kind for need in cls().needs()})
+    needs = sorted({title(need.kind) for need in cls().needs()})
     return {
         "method": name,
         "what it does": f"{cls.card.title}: {cls.card.summary}",
-        "needs": ", ".join(needs).replace("_", " ") or "nothing",
-        "experts": f"{cls.min_experts}+"
-        if cls.max_experts is None
-        else f"{cls.min_experts}-{cls.max_experts}",
+        "needs": ", ".join(needs) or "nothing",
+        "experts": _experts(cls),
         "presets": ", ".join(presets(name)) or "–",
         "reconstructed": cls.card.reconstructed or "no",
     }
 
 
-def method_table() -> list[dict[str, Any]]:
-    """The same for a person, in few columns."""
+def _experts(cls: type[Method]) -> str:
+    """`2+`, `2`, or `2-4`."""
+    if cls.max_experts is None:
+        return f"{cls.min_experts}+"
+    return (
+        str(cls.max_experts) if cls.max_experts == cls.min_experts else f"{cls.min_experts}-{cls.max_experts}"
+    )
+
+
+def method_entries() -> list[tuple[str, list[str]]]:
+    """The same for a person: name (with a mark where it had to be reconstructed), what it does, what it needs."""
     return [
-        {
-            "method": row["method"],
-            "what it does": row["what it does"]
-            + (f". Reconstructed: {row['reconstructed']}" if row["reconstructed"] != "no" else ""),
-            "needs": row["needs"],
-            "experts": row["experts"],
-            "presets": row["presets"],
-        }
+        (
+            row["method"] + (f" {text.RECONSTRUCTED}" if row["reconstructed"] != "no" else ""),
+            [f"{row['what it does']}.", f"experts {row['experts']}; needs {row['needs']}"],
+        )
         for row in method_listing()
     ]
 
 
-def parameter_table(details: dict[str, Any]) -> list[dict[str, Any]]:
-    """A method's parameters for a person, in few columns."""
-    return [
-        {
-            "parameter": row["parameter"],
-            "default": row["default"],
-            "allowed": row["allowed"],
-            "meaning (where the default comes from)": f"{row['meaning']} ({row['default from']})",
-        }
-        for row in details["parameters"]
-    ]
+METHOD_LEGEND = (
+    f"{text.RECONSTRUCTED} its definition had to be reconstructed: `bench methods NAME` says what was left open, and "
+    "lists parameters and presets."
+)
+
+
+def parameter_entries(details: dict[str, Any]) -> dict[str, list[tuple[str, list[str]]]]:
+    """A method's parameters for a person: its own, then those that every method has, by title."""
+    headings = {f"parameters of {details['method']}": False, "what every method lets you choose": True}
+    return {
+        heading: [
+            (
+                row["parameter"],
+                [
+                    f"{row['meaning']}.",
+                    f"default {row['default']} ({row['default from']}); allowed {row['allowed']}",
+                ],
+            )
+            for row in details["parameters"]
+            if row["shared"] == shared
+        ]
+        for heading, shared in headings.items()
+    }
 
 
 def method_details(name: str) -> dict[str, Any]:
-    """A method's card and its parameters with type, default, source and meaning."""
+    """A method's card and its parameters with type, default, source and meaning: its own first."""
     cls = method_class(name)
     card = cls.card
     about = [f"{card.title}: {card.summary}.", f"Source: {card.source}."]
-    about += [f"Reconstructed: {card.reconstructed}."] if card.reconstructed else []
+    about += [f"{text.RECONSTRUCTED} Reconstructed: {card.reconstructed}."] if card.reconstructed else []
+    needs = ", ".join(sorted({title(need.kind) for need in cls().needs()}))
+    about.append(
+        f"Experts: {_experts(cls)}. Needs{' by default' if needs else ''}: {needs or 'no statistics'}."
+    )
     if card.aliases:
         letters = ", ".join(f"{letter} = {own}" for letter, own in card.aliases.items())
         about.append(f"Papers' names (not accepted): {letters}.")
+    for preset, settings in presets(name).items():
+        chosen = ", ".join(f"{key}={value}" for key, value in settings.items())
+        about.append(f"Preset {name}@{preset}: {chosen}.")
     rows = [
         {
             "parameter": key,
@@ -74,9 +98,11 @@ def method_details(name: str) -> dict[str, Any]:
             "allowed": _allowed(field),
             "meaning": field.description,
             "default from": (field.json_schema_extra or {}).get("source", ""),
+            "shared": key in Method.model_fields,
         }
         for key, field in parameter_names(cls).items()
     ]
+    rows.sort(key=lambda row: row["shared"])
     return {"method": name, "about": "\n".join(about), "parameters": rows, "presets": presets(name)}
 
 
@@ -87,7 +113,7 @@ def _allowed(field: Any) -> str:
     flat = [inner for choice in choices for inner in (get_args(choice) or (choice,))] or [field.annotation]
     kind = " | ".join(getattr(choice, "__name__", str(choice)) for choice in flat)
     rules = [rule for rule in map(_rule, field.metadata) if rule]
-    return ", ".join([kind, *rules])
+    return ", ".join(rules if any("|" in rule for rule in rules) else [kind, *rules])
 
 
 def _rule(constraint: Any) -> str:
@@ -95,7 +121,13 @@ def _rule(constraint: Any) -> str:
         if (bound := getattr(constraint, key, None)) is not None:
             return f"{sign} {bound}"
     pattern = getattr(constraint, "pattern", None)
-    return f"matches {pattern}" if pattern else ""
+    return _readable(pattern) if pattern else ""
+
+
+def _readable(pattern: str) -> str:
+    """A pattern of alternatives as people write it: `base | expert:<i>`."""
+    inner = pattern.removeprefix("^").removesuffix("$").removeprefix("(").removesuffix(")")
+    return inner.replace(r"\d+", "<i>").replace("|", " | ")
 
 
 def suite_listing() -> list[dict[str, Any]]:

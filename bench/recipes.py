@@ -73,7 +73,7 @@ def recipes_of(methods: Sequence[str], asked: Asked) -> tuple[list[Recipe], dict
         except BadInput as error:
             if not every:
                 raise
-            refused[text] = one_line(error, text)
+            refused[text] = one_line(error, text).partition(". ")[0]  # without the advice behind it
     if not recipes:
         raise BadInput("no method applies:\n  " + "\n  ".join(f"{n}: {why}" for n, why in refused.items()))
     return recipes, refused

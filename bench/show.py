@@ -35,25 +35,28 @@ def _plain(value: Any) -> Any:
 
 
 def board_tables(board: Board) -> list[Table]:
-    """The leaderboard of each model set, what went wrong in its answers, and its self-consistency."""
+    """The leaderboard of each model set, what its merges cost, what went wrong in answers, and self-consistency."""
     tables = []
     for model_set in board.model_sets:
         rows = [row for row in board.rows if row.model_set == model_set]
         tables.append(_main_table(board, model_set, rows))
+        if any(row.merge_seconds is not None for row in rows):
+            tables.append(_cost_table(rows))
         if any(_troubles(cell) != text.MISSING for row in rows for cell in row.cells.values()):
             tables.append(_troubles_table(board, rows))
         tables += [_votes_table(board, benchmark, rows) for benchmark, votes in board.votes.items() if votes]
     return tables
 
 
-def _table(title: str, caption: str, columns: list[str]) -> Table:
-    """A table without vertical lines, so that it fits eighty columns; the first column folds."""
+def _table(title: str, caption: str, columns: list[str], rows: list[Row]) -> Table:
+    """A table without vertical lines, so that it fits eighty columns; the first column, the name, folds."""
     from rich import box
     from rich.table import Table
 
+    legend = f" {text.RECONSTRUCTED} the method's definition had to be reconstructed: `bench methods NAME`."
     table = Table(
         title=title,
-        caption=caption,
+        caption=caption + (legend if any(row.reconstructed for row in rows) else ""),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -67,19 +70,21 @@ def _table(title: str, caption: str, columns: list[str]) -> Table:
 
 
 def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
+    has_length = bool(board.with_length)
     table = _table(
         f"{board.suite} · models {model_set} · {board.split} split",
-        "Accuracy in % ± standard error; below it the mean response length in tokens. Means are unweighted over "
-        "benchmarks; length against the expert is the mean of per-benchmark ratios. p: exact McNemar test against "
-        "the base on the same questions, benchmarks pooled. Merge: time with statistics, and peak memory of "
-        "the process, libraries included.",
+        "Accuracy in % ± standard error"
+        + ("; below it the mean response length in tokens" if has_length else "")
+        + ". Means are unweighted over benchmarks"
+        + ("; length against the expert is the mean of per-benchmark ratios" if has_length else "")
+        + ". p: exact McNemar test against the base on the same questions, benchmarks pooled.",
         [
             *(_heading(benchmark, rows) for benchmark in board.benchmarks),
             "mean",
-            "length\nvs exp.",
+            *(["length\nvs exp."] if has_length else []),
             "p vs\nbase",
-            "merge",
         ],
+        rows,
     )
     varies = {benchmark for benchmark in board.benchmarks if len(_coverages(benchmark, rows)) > 1}
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -106,23 +111,42 @@ def _style(row: Row) -> str:
 
 
 def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
-    name = row.name + (" (reconstructed)" if row.reconstructed else "")
     rank = f"{row.rank}. " if row.rank else ""
     state = "" if row.complete else f"\nincomplete: no {', '.join(row.missing)}"
-    reduction = text.change(row.length_reduction)
-    cost = (
-        text.MISSING
-        if row.merge_seconds is None
-        else f"{text.seconds(row.merge_seconds)}\n{text.size(row.peak_bytes)}"
-    )
+    lengths = board.with_length
     return [
-        _literal(f"{rank}{name}{state}"),
-        *(_cell(row.cells.get(benchmark), coverage=benchmark in varies) for benchmark in board.benchmarks),
-        f"{text.percent(row.accuracy)}\n{text.number(row.length)}",
-        reduction,
+        _literal(f"{rank}{row.title}{state}"),
+        *(
+            _cell(row.cells.get(benchmark), length=benchmark in lengths, coverage=benchmark in varies)
+            for benchmark in board.benchmarks
+        ),
+        text.percent(row.accuracy) + (f"\n{text.number(row.length)}" if lengths else ""),
+        *([text.change(row.length_reduction)] if lengths else []),
         text.p_value(row.against_base.p if row.against_base else None),
-        cost,
     ]
+
+
+def _cost_table(rows: list[Row]) -> Table:
+    """What each merge cost: statistics count even when they were there already."""
+    table = _table(
+        "cost of merging",
+        "Seconds of the merge and of its statistics, those that were reused included, and the peak memory of the "
+        "process, libraries included.",
+        ["merge", "statistics", "together", "peak memory"],
+        rows,
+    )
+    for row in rows:
+        if row.merge_seconds is None:
+            continue
+        statistics = row.statistics_seconds
+        table.add_row(
+            _literal(row.title),
+            text.seconds(None if statistics is None else row.merge_seconds - statistics),
+            text.seconds(statistics) if statistics else text.MISSING,
+            text.seconds(row.merge_seconds),
+            text.size(row.peak_bytes),
+        )
+    return table
 
 
 def _literal(words: str) -> str:
@@ -131,12 +155,12 @@ def _literal(words: str) -> str:
     return escape(words)
 
 
-def _cell(cell: Cell | None, *, coverage: bool) -> str:
+def _cell(cell: Cell | None, *, length: bool, coverage: bool) -> str:
     if cell is None:
         return text.MISSING
     lines = [
         text.percent(cell.accuracy),
-        text.number(cell.length),
+        *([text.number(cell.length)] if length else []),
         *([f"n = {cell.coverage}"] if coverage else []),
     ]
     return "\n".join(lines)
@@ -151,10 +175,13 @@ def _troubles(cell: Cell | None) -> str:
 
 def _troubles_table(board: Board, rows: list[Row]) -> Table:
     table = _table(
-        "no answer found / cut off at the budget", "Shares in % of the answers above.", list(board.benchmarks)
+        "no answer found / cut off at the budget",
+        "Shares in % of the answers above.",
+        list(board.with_length),
+        rows,
     )
     for row in rows:
-        table.add_row(_literal(row.name), *(_troubles(row.cells.get(b)) for b in board.benchmarks))
+        table.add_row(_literal(row.title), *(_troubles(row.cells.get(b)) for b in board.with_length))
     return table
 
 
@@ -164,10 +191,13 @@ def _votes_table(board: Board, benchmark: str, rows: list[Row]) -> Table:
         f"self-consistency on {benchmark}",
         "Accuracy in % of the majority of n sampled answers ± standard error over questions.",
         [f"n = {n}" for n in votes],
+        rows,
     )
     for row in rows:
         cell = row.cells.get(benchmark)
-        table.add_row(_literal(row.name), *(text.percent(cell.votes.get(n) if cell else None) for n in votes))
+        table.add_row(
+            _literal(row.title), *(text.percent(cell.votes.get(n) if cell else None) for n in votes)
+        )
     return table
 
 
@@ -183,6 +213,22 @@ def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_literal(cell) for cell in row))
+    return table
+
+
+def definitions(title: str, entries: list[tuple[str, list[str]]]) -> Table:
+    """Names beside what is said of them, one line or more; the last line, of details, is dim."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=title, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, lines in entries:
+        body = Text("\n".join(lines[:-1]))
+        table.add_row(Text(name, style="bold"), body.append(f"\n{lines[-1]}", style="dim"))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from results import text
 from results.statistics import Estimate, Paired
 
 
@@ -82,6 +83,11 @@ class Row:
     statistics_seconds: float | None
     peak_bytes: int | None
     rank: int | None = None
+
+    @property
+    def title(self) -> str:
+        """The name as every table shows it: with a mark when the method's definition had to be reconstructed."""
+        return f"{self.name} {text.RECONSTRUCTED}" if self.reconstructed else self.name
 
     @property
     def complete(self) -> bool:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from results.statistics import Estimate  # its libraries are heavy, and writing a number needs none
 
 MISSING = "–"
+RECONSTRUCTED = "†"  # beside the name of every row whose method's definition had to be reconstructed
 MINUS = "−"
 
 

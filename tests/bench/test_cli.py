@@ -149,15 +149,16 @@ def test_real_problems_from_a_local_folder(tmp_path: Path) -> None:
 
 
 def test_listings_are_json(tmp_path: Path) -> None:
-    assert {row["method"] for row in bench_json("methods", cwd=tmp_path)} == {
-        "fim_ties",
-        "task_arithmetic",
-        "ties",
-    }
-    keep = next(
-        p for p in bench_json("methods", "ties", cwd=tmp_path)["parameters"] if p["parameter"] == "keep"
-    )
-    assert keep["default"] == "0.2" and keep["default from"]
+    methods = {row["method"]: row for row in bench_json("methods", cwd=tmp_path)}
+    assert {"average", "fim_ties", "task_arithmetic", "ties"} < set(methods)
+    assert methods["ties"]["reconstructed"] == "no" and "our reading" in methods["fim_ties"]["reconstructed"]
+    details = bench_json("methods", "ties", cwd=tmp_path)["parameters"]
+    keep = next(p for p in details if p["parameter"] == "keep")
+    assert keep["default"] == "0.2" and keep["default from"] and keep["allowed"] == "float, > 0, <= 1"
+    shared = [p["shared"] for p in details]
+    assert shared == sorted(shared) and not shared[0] and shared[-1], "a method's own parameters come first"
+    embeddings = next(p for p in details if p["parameter"] == "embeddings")
+    assert embeddings["allowed"] == "merge | base | expert:<i>"
     suites = {(row["suite"], row["benchmark"]) for row in bench_json("suites", cwd=tmp_path)}
     assert {("mini_l2s", "mini_gsm"), ("mini_l2s", "mini_aime"), ("l2s", "gsm8k")} <= suites
     assert "mini_l2s" in {row["models"] for row in bench_json("models", cwd=tmp_path)}
@@ -183,3 +184,12 @@ def test_ctrl_c_ends_with_a_sentence_and_keeps_what_was_finished(tmp_path: Path)
         Store(tmp_path / "runs" / "leaderboard.duckdb").rows("SELECT count(*) AS n FROM responses")[0]["n"]
         > 0
     )
+
+
+def test_the_listing_of_methods_fits_eighty_columns_and_marks_reconstructions(tmp_path: Path) -> None:
+    said = bench("methods", cwd=tmp_path, COLUMNS="80").stdout
+    assert "fim_ties †" in said and "ties †" not in said.replace("fim_ties †", "").replace("acm_ties †", "")
+    assert "† its definition had to be reconstructed" in said
+    said = bench("methods", "fim_ties", cwd=tmp_path, COLUMNS="80").stdout
+    assert "† Reconstructed:" in said
+    assert said.index("parameters of fim_ties") < said.index("what every method lets you choose")

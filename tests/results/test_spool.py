@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from results.errors import StoreError
-from results.schema import TABLES
-from results.schema import SCHEMA_VERSION
+from results.schema import SCHEMA_VERSION, TABLES
 from results.spool import Spool, check_row
 from tests.results.factory import response
 
