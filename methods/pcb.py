@@ -9,11 +9,9 @@ from torch import Tensor
 
 from methods.common.contract import Card, Method, Pass, Piece, Seen, Unit, parameter
 from methods.common.order_statistics import OrderStatistics
-from methods.common.sums import chunk_sums, total
+from methods.common.sums import Chunks, chunk_sums, concatenate, total
 
 FLOOR = 1e-12  # of the summed scores, as in the released code
-
-Rows = list[tuple[float, ...]]
 
 
 class Extremes(NamedTuple):
@@ -177,19 +175,19 @@ def _exponentials(piece: Piece, seen: Seen) -> tuple[Tensor, Tensor]:
     return (len(squares) * squares).exp(), products.exp()
 
 
-def _observe_softmax(unit: Unit, seen: Seen) -> tuple[int, Rows]:
+def _observe_softmax(unit: Unit, seen: Seen) -> tuple[int, Chunks]:
     """Number of elements, and chunk sums of every row of the exponentials."""
     (piece,) = unit.pieces.values()
     squares, products = _exponentials(piece, seen)
     rows = [*squares, *products.flatten(0, 1)]
-    return piece.base.numel(), [chunk_sums(row) for row in rows]
+    return piece.base.numel(), tuple(chunk_sums(row) for row in rows)
 
 
-def _joined(a: tuple[int, Rows], b: tuple[int, Rows]) -> tuple[int, Rows]:
-    return a[0] + b[0], [x + y for x, y in zip(a[1], b[1], strict=True)]
+def _joined(a: tuple[int, Chunks], b: tuple[int, Chunks]) -> tuple[int, Chunks]:
+    return a[0] + b[0], concatenate(a[1], b[1])
 
 
-def _softmax(found: tuple[int, Rows], seen: Seen, key: str) -> Softmax:
+def _softmax(found: tuple[int, Chunks], seen: Seen, key: str) -> Softmax:
     n, rows = found
     sums = torch.tensor([total(row) for row in rows], dtype=torch.float64)
     experts = len(seen.group("extremes", key).low_square)
