@@ -56,7 +56,8 @@ _EXPERT_NOTE = (
 BASE = Stage(
     name=BASE_NAME,
     mixture=Problems(
-        {"mini_gsm": 0.60, "mini_math": 0.24, "mini_aime": 0.16}, {"direct": 0.68, "short": 0.27, "long": 0.05}
+        {"mini_gsm": 0.60, "mini_math": 0.24, "mini_aime": 0.16},
+        {"direct": 0.68, "short": 0.27, "long": 0.05},
     ),
     steps=2000,
     batch=96,
@@ -86,9 +87,7 @@ def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM
     return new_decoder(tokenizer, seed, hidden_size=128, intermediate_size=320)
 
 
-def snapshot(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int
-) -> Scores:
+def snapshot(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int) -> Scores:
     """Greedy accuracy and length on the first `n` validation problems of every level."""
     return answers(model, tokenizer, SUITE, n)
 

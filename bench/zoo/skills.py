@@ -14,7 +14,7 @@ from bench.zoo.snapshot import answers
 from bench.zoo.tokenizer import build_tokenizer
 from bench.zoo.training import Recipe, Scores, Stage
 from tasks.contract import Example
-from tasks.mini_skills.problems import SKILLS, train_stream, worked
+from tasks.mini_skills.problems import SKILLS, Problem, train_stream, worked
 from tasks.mini_skills.suite import SUITE
 
 WORDS = "Compute Reverse Rotate Swap Sort Follow times"
@@ -22,24 +22,29 @@ WORDS = "Compute Reverse Rotate Swap Sort Follow times"
 
 @dataclass(frozen=True)
 class Problems:
-    """Shares of the skills (they need not sum to one)."""
+    """Shares of the skills (they need not sum to one); the fewest and most steps of a problem, if limited."""
 
     skills: Mapping[str, float]
+    steps: Mapping[str, tuple[int, int]]
 
     def examples(self, seed: int) -> Iterator[Example]:
         """Endless problems of the training streams with their worked solutions."""
         rng = random.Random(seed)
-        streams = {skill: train_stream(skill, seed) for skill in SKILLS}
+        streams = {skill: self._chosen(skill, seed) for skill in SKILLS}
         skills, shares = list(self.skills), list(self.skills.values())
         while True:
             problem = next(streams[rng.choices(skills, weights=shares)[0]])
             yield Example(problem.prompt, worked(problem))
 
+    def _chosen(self, skill: str, seed: int) -> Iterator[Problem]:
+        fewest, most = self.steps.get(skill, (0, 99))
+        return (p for p in train_stream(skill, seed) if fewest <= len(p.steps) <= most)
+
 
 def _expert(domain: str, skill: str, seed: int, *, steps: int, learning_rate: float, purpose: str) -> Stage:
     return Stage(
         name=f"skills-{domain}",
-        mixture=Problems({skill: 1.0}),
+        mixture=Problems({skill: 1.0}, {}),
         steps=steps,
         batch=48,
         optimiser="adamw",
@@ -52,8 +57,11 @@ def _expert(domain: str, skill: str, seed: int, *, steps: int, learning_rate: fl
 
 BASE = Stage(
     name="skills-base",
-    mixture=Problems({"mini_sums": 0.4, "mini_strings": 0.3, "mini_lookup": 0.3}),
-    steps=900,
+    mixture=Problems(
+        {"mini_sums": 0.4, "mini_strings": 0.25, "mini_lookup": 0.35},
+        {"mini_strings": (1, 1), "mini_lookup": (4, 4)},
+    ),
+    steps=700,
     batch=64,
     optimiser="muon",
     learning_rate=3e-3,
@@ -88,4 +96,5 @@ RECIPE = Recipe(
     new_model=new_model,
     begin=begin,
     snapshot=snapshot,
+    micro_batch=32,
 )

@@ -14,7 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.engines.contract import Request
 from bench.engines.decoding import Decoder, Job
-from tasks.contract import Benchmark, Sample, Suite
+from bench.zoo.data import IGNORE, batches
+from bench.zoo.training import loss_sum
+from tasks.contract import Benchmark, Example, Sample, Suite
 
 
 def answers(
@@ -47,6 +49,36 @@ def _answers(
     right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
     length = sum(len(response.ids) + response.ended for response in given) / n
     return {"accuracy": round(right / n, 4), "tokens": round(length, 2)}
+
+
+def choices(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, benchmark: Benchmark, n: int
+) -> dict[str, dict[str, float]]:
+    """A classifier's accuracy on the first `n` validation samples of its benchmark."""
+    samples = _validation(benchmark, n)
+    texts = [next(iter(benchmark.prompts.values()))(sample) for sample in samples]
+    with _evaluating(model):
+        logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+    pairs = [
+        (benchmark.labels[label], sample.target)
+        for label, sample in zip(logits.argmax(-1).tolist(), samples, strict=True)
+    ]
+    right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
+    return {benchmark.name: {"accuracy": round(right / n, 4)}}
+
+
+def likelihoods(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Suite, n: int
+) -> dict[str, dict[str, float]]:
+    """A language model's loss, nats a token, on the first `n` validation texts of every benchmark."""
+    found = {}
+    with _evaluating(model):
+        for benchmark in suite.benchmarks:
+            texts = iter([Example("", sample.question) for sample in _validation(benchmark, n)])
+            (part,) = next(batches(tokenizer, texts, n, n))
+            count = int((part.labels[:, 1:] != IGNORE).sum())
+            found[benchmark.name] = {"loss": round(loss_sum(model, part).item() / count, 4)}
+    return found
 
 
 def _validation(benchmark: Benchmark, n: int) -> list[Sample]:

@@ -31,7 +31,7 @@ L2S_WORDS = " ".join((_NAMES, _OBJECTS, _STORY, _MATH, _CHAIN))
 _PIECES = ("\\boxed{", "Q:", "\nA:")
 _CHARACTERS = string.digits + string.ascii_letters + " \n.,;:?+-*/=()\\{}"
 # How byte-level vocabularies write the two characters that are not printed as themselves.
-_BYTE_LEVEL = str.maketrans({" ": "\u0120", "\n": "\u010a"})
+BYTE_LEVEL = str.maketrans({" ": "\u0120", "\n": "\u010a"})
 
 MAX_LENGTH = 512
 
@@ -44,7 +44,7 @@ def words(listed: str = L2S_WORDS) -> list[str]:
 def vocabulary(listed: str = L2S_WORDS) -> dict[str, int]:
     """Every token and its id: special tokens, characters, pieces, and the listed words."""
     whole = (f" {word}" for word in words(listed))
-    tokens = [PAD, EOS, UNK, *_CHARACTERS.translate(_BYTE_LEVEL), *_PIECES, *whole]
+    tokens = [PAD, EOS, UNK, *_CHARACTERS.translate(BYTE_LEVEL), *_PIECES, *whole]
     return {token: index for index, token in enumerate(tokens)}
 
 

@@ -4,26 +4,22 @@ The levels are ``mini_gsm`` (short word problems), ``mini_math`` (bracketed expr
 ``mini_aime`` (repeated linear maps modulo 1000). A problem carries the elementary steps of its
 solution, from which the three response styles are rendered: `direct`, `short_chain`, `long_chain`.
 
-A problem belongs to the split given by a SHA-256 hash of its canonical form (level and steps, so
-without names and objects). Splits are therefore disjoint by construction, for the endless training
-stream as well: the same sums never occur in two splits, whatever the story around them.
-
-Only `random.Random` seeded with integers and `hashlib` are used: the problems are the same on every
-machine and every supported Python version.
+Splits follow `tasks.splits`; the canonical form of a problem is its level and steps, without names and
+objects: the same sums never occur in two splits, whatever the story around them.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from tasks import splits
+
 LEVELS = ("mini_gsm", "mini_math", "mini_aime")
-SPLITS = ("train", "validation", "test")
 
 DEFAULT_SIZES = {
     "train": {"mini_gsm": 1000, "mini_math": 1000, "mini_aime": 1000},
@@ -37,7 +33,6 @@ OBJECTS = ("apples", "books", "cards", "coins", "pens", "shells", "stamps", "egg
 MODULUS = 1000
 _GSM_LIMIT = 250
 _MATH_LIMIT = 999
-_TEST_SHARE, _VALIDATION_SHARE = 10, 10  # per cent of all canonical problems
 
 _CHECK_WORDS = {
     "mini_gsm": ("Wait, let me check", ", ok"),
@@ -345,53 +340,31 @@ def _canonical(level: str, draft: _Draft) -> str:
     return f"{level}|" + ";".join(step.text() for step in draft.steps)
 
 
-def split_of(canonical: str) -> str:
-    """The split to which a canonical problem belongs."""
-    bucket = int.from_bytes(hashlib.sha256(canonical.encode("ascii")).digest()[:8], "big") % 100
-    if bucket < _TEST_SHARE:
-        return "test"
-    return "validation" if bucket < _TEST_SHARE + _VALIDATION_SHARE else "train"
-
-
-def _seed(level: str, split: str, seed: int) -> int:
-    """An integer seed of its own for every level, split and user seed."""
-    digest = hashlib.sha256(f"mini_l2s|{level}|{split}|{seed}".encode("ascii")).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
 def _stream(level: str, split: str, seed: int) -> Iterator[tuple[str, Problem]]:
     """Endless canonical forms and problems of one split (repetitions are possible)."""
-    if level not in LEVELS or split not in SPLITS:
+    if level not in LEVELS or split not in splits.SPLITS:
         raise ValueError(f"unknown level or split: {level!r}, {split!r}")
-    rng = random.Random(_seed(level, split, seed))
-    draft_one = _drafter(level, split)
-    number = 0
-    while True:
-        draft = draft_one(rng)
-        if draft is None:
-            continue
-        canonical = _canonical(level, draft)
-        if split_of(canonical) != split:
-            continue
-        identity = f"{level}-{split}-{number:04d}"
-        yield canonical, Problem(identity, level, draft.question, draft.answer, draft.steps)
-        number += 1
+    return splits.stream(
+        partial(_drawn, level, _drafter(level, split)),
+        split,
+        splits.stream_seed("mini_l2s", level, split, seed),
+    )
+
+
+def _drawn(
+    level: str, draft_one: Callable[[random.Random], _Draft | None], rng: random.Random
+) -> tuple[str, Problem] | None:
+    """One candidate problem and its canonical form."""
+    draft = draft_one(rng)
+    if draft is None:
+        return None
+    return _canonical(level, draft), Problem("", level, draft.question, draft.answer, draft.steps)
 
 
 def train_stream(level: str, seed: int = 0) -> Iterator[Problem]:
     """Endless training problems of one level; none of them is in validation or test."""
-    return (problem for _, problem in _stream(level, "train", seed))
-
-
-def _distinct(level: str, split: str) -> Iterator[Problem]:
-    """The problems of a split without repetitions, numbered consecutively."""
-    seen: set[str] = set()
-    for canonical, problem in _stream(level, split, 0):
-        if canonical in seen:
-            continue
-        identity = f"{level}-{split}-{len(seen):04d}"
-        seen.add(canonical)
-        yield Problem(identity, level, problem.question, problem.answer, problem.steps)
+    for number, (_, problem) in enumerate(_stream(level, "train", seed)):
+        yield replace(problem, id=f"{level}-train-{number:04d}")
 
 
 def problems(level: str, split: str, n: int | None = None) -> list[Problem]:
@@ -401,4 +374,5 @@ def problems(level: str, split: str, n: int | None = None) -> list[Problem]:
     """
     if n is None:
         n = DEFAULT_SIZES.get(split, {}).get(level, 0)
-    return list(itertools.islice(_distinct(level, split), n))
+    found = itertools.islice(splits.distinct(_stream(level, split, 0)), n)
+    return [replace(problem, id=f"{level}-{split}-{number:04d}") for number, problem in enumerate(found)]

@@ -20,11 +20,12 @@ from tasks import splits
 SIZES = {"train": 1000, "validation": 300, "test": 500}
 ALPHABET = "abcdefghijklmnop"
 
-_COUNTS = (2, 2, 3, 4)  # operations in a sum, each entry equally likely
-_LARGEST = 199  # no intermediate result of a sum leaves 0 to here
+_COUNTS = (1, 2, 2, 3)  # operations in a sum, each entry equally likely
+_TERMS = range(2, 50)
+_LARGEST = 99  # no intermediate result of a sum leaves 0 to here
 _LENGTHS = (4, 5, 6, 7)  # letters in a row
 _STRING_COUNTS = (1, 2, 2, 3)  # operations on a row
-_TABLES = (5, 6, 7, 8)  # pairs in a table
+_TABLES = (4, 5, 6, 7)  # pairs in a table
 _HOPS = (2, 3, 3, 4)  # steps through a table
 
 
@@ -54,10 +55,10 @@ def worked(problem: Problem) -> str:
 
 def _draft_sums(rng: random.Random) -> tuple[str, Problem] | None:
     """``Compute 34+27-15.``, or None when a result leaves the range."""
-    total = rng.randrange(2, 100)
+    total = rng.choice(_TERMS)
     text, steps = str(total), []
     for _ in range(rng.choice(_COUNTS)):
-        sign, number = rng.choice("+-"), rng.randrange(2, 100)
+        sign, number = rng.choice("+-"), rng.choice(_TERMS)
         result = total + number if sign == "+" else total - number
         if not 0 <= result <= _LARGEST:
             return None
