@@ -14,3 +14,9 @@ TAU = (
 )
 BASE = matrix(THETA0)
 TAUS = tuple(matrix(tau) for tau in TAU)
+FISHER = (
+    torch.tensor([1.0, 1, 2, 1, 1, 3]),
+    torch.tensor([2.0, 1, 1, 1, 3, 1]),
+    torch.tensor([4.0, 2, 1, 1, 1, 1]),
+)
+FISHERS = [matrix(fisher) for fisher in FISHER]
