@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +32,7 @@ DTYPE_BYTES = {
     "BOOL": 1,
 }
 FLOAT_DTYPES = {"F64", "F32", "F16", "BF16"}
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_HEADER = 100_000_000
 MAX_OPEN = 32  # files of one model that stay open
 # What belongs to a model beside its weights and its config.
@@ -85,7 +86,7 @@ class Checkpoint:
         self.path = path
         self.name = name or path.name
         self.config = _config(path)
-        self.tensors: Mapping[str, Stored] = _tensors(path)
+        self.tensors: Mapping[str, Stored] = gather(map(read_header, _weight_files(path)))
         self._open: dict[Path, _Descriptor] = {}
         self._lock = threading.Lock()
 
@@ -171,8 +172,18 @@ def torch_dtype(name: str) -> Any:
     return names[name]
 
 
+def open_checkpoint(spec: str) -> Checkpoint:
+    """A model of this machine, or of the Hub after its download."""
+    return Checkpoint(locate(spec), spec)
+
+
 def locate(spec: str) -> Path:
     """The folder of a model given as a path, as `zoo:NAME`, or as a Hub id (downloaded into the Hub's cache)."""
+    return local_folder(spec) or _download(spec)
+
+
+def local_folder(spec: str) -> Path | None:
+    """The folder of a model that is here, None for what can only be a Hub id."""
     if spec.startswith("zoo:"):
         return _zoo(spec.removeprefix("zoo:"))
     path = Path(spec).expanduser()
@@ -182,7 +193,7 @@ def locate(spec: str) -> Path:
         raise BadInput(
             f"no checkpoint at {spec!r}: the folder does not exist. Give a folder, a Hub id or zoo:NAME."
         )
-    return _download(spec)
+    return None
 
 
 def _zoo(name: str) -> Path:
@@ -212,8 +223,13 @@ def _config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not file.is_file():
         raise BadInput(f"no checkpoint at {path}: config.json is missing")
+    return parse_config(file.read_bytes(), file)
+
+
+def parse_config(data: bytes, file: Path) -> dict[str, Any]:
+    """A config.json; `file` is how errors call it."""
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(data)
     except ValueError as error:
         raise BadInput(f"{file} is not JSON: {error}") from error
     if not isinstance(config, dict):
@@ -221,61 +237,74 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _tensors(path: Path) -> dict[str, Stored]:
-    files = _weight_files(path)
+def gather(shards: Iterable[list[Stored]]) -> dict[str, Stored]:
+    """Tensors of all shards by name: none may be in two."""
     found: dict[str, Stored] = {}
-    for file in files:
-        for stored in read_header(file):
-            if stored.name in found:
-                raise BadInput(f"tensor {stored.name!r} is in both {found[stored.name].file} and {file}")
-            found[stored.name] = stored
+    for stored in (stored for shard in shards for stored in shard):
+        if stored.name in found:
+            raise BadInput(f"tensor {stored.name!r} is in both {found[stored.name].file} and {stored.file}")
+        found[stored.name] = stored
     return found
 
 
 def _weight_files(path: Path) -> list[Path]:
-    index = path / "model.safetensors.index.json"
+    index = path / INDEX
     if index.is_file():
-        try:
-            names = sorted(
-                set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{index} is damaged ({type(error).__name__}: {error})") from error
-        outside = [name for name in names if Path(name).name != name]
-        if outside:
-            raise BadInput(f"{index} points outside its folder: {outside[0]!r}")
+        names = shards_of(index.read_bytes(), index)
         missing = [name for name in names if not (path / name).is_file()]
         if missing or not names:
             raise BadInput(f"{index} lists shards that are not there: {missing or 'none at all'}")
         return [path / name for name in names]
-    if (path / "model.safetensors").is_file():
-        return [path / "model.safetensors"]
+    if (path / SINGLE).is_file():
+        return [path / SINGLE]
     pickles = [p.name for p in path.glob("*.bin")] + [p.name for p in path.glob("*.pt*")]
     if pickles:
         raise BadInput(
             f"{path} holds pickled weights only ({pickles[0]}), which can run code when read and are refused. "
             f"Convert them: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)"
         )
-    raise BadInput(f"no weights at {path}: expected model.safetensors or model.safetensors.index.json")
+    raise BadInput(f"no weights at {path}: expected {SINGLE} or {INDEX}")
+
+
+def shards_of(data: bytes, index: Path) -> list[str]:
+    """File names that an index lists, all of its own folder; `index` is how errors call it."""
+    try:
+        names = sorted(set(map(str, json.loads(data)["weight_map"].values())))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{index} is damaged ({type(error).__name__}: {error})") from error
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise BadInput(f"{index} points outside its folder: {outside[0]!r}")
+    return names
 
 
 def read_header(file: Path) -> list[Stored]:
     """Tensors of a safetensors file, checked against the file's size."""
     size = file.stat().st_size
     with file.open("rb") as handle:
-        head = handle.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise BadInput(
-                f"{file} is not a safetensors file, or is truncated: header of {length} in {size} bytes"
-            )
-        try:
-            header = json.loads(handle.read(length))
-        except ValueError as error:
-            raise BadInput(f"{file} has a damaged safetensors header: {error}") from error
+        length = header_length(handle.read(8), file, size)
+        return parse_header(handle.read(length), file, size)
+
+
+def header_length(head: bytes, file: Path, size: int) -> int:
+    """Bytes of the header that follows the first eight of a file of `size` bytes."""
+    length = int(struct.unpack("<Q", head)[0]) if len(head) == 8 else 0
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise BadInput(
+            f"{file} is not a safetensors file, or is truncated: header of {length} in {size} bytes"
+        )
+    return length
+
+
+def parse_header(data: bytes, file: Path, size: int) -> list[Stored]:
+    """Tensors that a header lists, in file order, checked against the file's size."""
+    try:
+        header = json.loads(data)
+    except ValueError as error:
+        raise BadInput(f"{file} has a damaged safetensors header: {error}") from error
     if not isinstance(header, dict):
         raise BadInput(f"{file} has a damaged safetensors header: {type(header).__name__}, not an object")
-    start = 8 + length
+    start = 8 + len(data)
     tensors = [
         _stored(name, entry, file, start, size) for name, entry in header.items() if name != "__metadata__"
     ]

@@ -19,6 +19,9 @@ from bench.errors import BadInput, CheckFailed
 from results.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.checkpoint import Checkpoint
     from bench.recipe import Recipe
     from bench.suites import EvalOptions
 
@@ -83,21 +86,23 @@ def _recipe(
     expert: list[str] | None,
     set_: list[str] | None,
     suite: str = "",
+    opener: Callable[[str], Checkpoint] | None = None,
 ) -> Recipe:
-    """What to merge: a mergekit YAML, or a method with a base and experts."""
+    """What to merge: a mergekit YAML, or a method with a base and experts; `opener` opens the models."""
+    from bench.checkpoint import open_checkpoint
     from bench.choice import settings_of
     from bench.mergekit import recipe_of
     from bench.recipe import build_recipe, parse_settings
 
-    settings = parse_settings(set_ or [])
+    settings, opener = parse_settings(set_ or []), opener or open_checkpoint
     if mergekit is not None:
         if method or base or expert:
             raise BadInput("--mergekit says what to merge: leave out --method, --base and --expert")
-        return recipe_of(mergekit, settings)
+        return recipe_of(mergekit, settings, opener=opener)
     if not method or not base or not expert:
         raise BadInput("give --method, --base and at least one --expert, or --mergekit FILE")
     name, settings = settings_of(method, settings, suite)
-    return build_recipe(name, settings, base, expert)
+    return build_recipe(name, settings, base, expert, opener=opener)
 
 
 def _database(runs: Path, db: Path | None) -> Path:
@@ -333,23 +338,34 @@ def plan(
     write_mergekit: Annotated[
         Path | None, typer.Option("--write-mergekit", help="Also write the merge as a mergekit YAML.")
     ] = None,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     json: Json = False,
 ) -> None:
-    """What a merge would read, merge, copy and write, from headers alone."""
+    """What a merge would do and cost, from headers alone: of Hub models too, nothing is downloaded."""
+    from bench import plan_listing
     from bench.choice import chosen_models
-    from bench.listings import plan_listing
+    from bench.hub import open_headers
     from bench.mergekit import save_mergekit
     from bench.plan import plan as make_plan
 
     if mergekit is None:
         chosen = chosen_models(models, base, expert or [], suite=suite)
-        recipe = _recipe(None, method or "fim_ties", chosen.base, list(chosen.experts.values()), set_, suite)
+        recipe = _recipe(None, method or "fim_ties", chosen.base, list(chosen.experts.values()), set_, suite,
+                         open_headers)  # fmt: skip
     else:
-        recipe = _recipe(mergekit, method, models or base, expert, set_)
+        recipe = _recipe(mergekit, method, models or base, expert, set_, opener=open_headers)
     if write_mergekit is not None:
         save_mergekit(recipe, write_mergekit)
     made = make_plan(recipe)
-    _report(f"plan: {made.label}", plan_listing(made), json=json, whole=made)
+    _report(f"plan: {made.label}", plan_listing.summary(made), json=json, whole=made)
+    if not json:
+        _report("what happens to its tensors", plan_listing.groups(made), json=False)
+        for title, rows in (("tensors", plan_listing.tensors(made) if tensors else []),
+                            ("mismatches", plan_listing.mismatches(made))):  # fmt: skip
+            if rows:
+                _report(title, rows, json=False)
+    if made.mismatches:
+        raise CheckFailed(f"base and experts do not match in {len(made.mismatches)} places: no merge")
 
 
 @app.command()

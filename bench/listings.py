@@ -6,7 +6,6 @@ from typing import Any
 
 from bench.config import model_set, model_set_names, presets
 from bench.needs import title
-from bench.plan import Plan
 from bench.recipe import method_class, method_names, parameter_names
 from methods.common.contract import Method
 from results import text
@@ -177,25 +176,3 @@ def _state(spec: str) -> str:
         return f"{spec} ({Checkpoint(locate(spec)).n_parameters / 1e6:.2f} M parameters)"
     except BadInput as error:
         return f"{spec}: {error}"
-
-
-def plan_listing(plan: Plan) -> list[dict[str, Any]]:
-    """A plan as rows of what and how much."""
-    rows = {
-        "base": plan.base,
-        "experts": ", ".join(plan.experts),
-        "parameters": ", ".join(f"{key}={value}" for key, value in plan.parameters.items()),
-        "weights": f"{plan.n_parameters:,}",
-        "tensors by action": ", ".join(f"{n} {action}" for action, n in plan.actions.items()),
-        "tensors by role": ", ".join(f"{n} {role}" for role, n in plan.roles.items()),
-        "needs": ", ".join(plan.needs) or "nothing",
-        "LM head": "tied to the embedding" if plan.tied else "its own",
-        "to read": text.size(plan.read_bytes),
-        "to write": text.size(plan.write_bytes),
-        "statistics on disk": text.size(plan.statistics_bytes),
-        "time, roughly": f"{plan.seconds:.0f} s and the statistics"
-        if plan.needs
-        else f"{plan.seconds:.0f} s",
-        "notes": "\n".join(plan.notes) or "none",
-    }
-    return [{"what": key, "value": value} for key, value in rows.items()]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.checkpoint import Checkpoint
+from bench.checkpoint import Checkpoint, open_checkpoint
 from bench.errors import BadInput, unknown
 from bench.recipe import Recipe, build_recipe
 
@@ -49,15 +49,21 @@ def _named(theirs: str, ours: str, default: bool, values: Mapping[bool, Any]) ->
     return Rule(theirs, ours, default, values.__getitem__, back.__getitem__)
 
 
+def _share(fraction: float) -> float:
+    """mergekit keeps everything at 1 and above."""
+    return min(1.0, fraction)
+
+
 def _rest(fraction: float) -> float:
     """1 - fraction, without the last digits that binary fractions leave (1 - 0.9 is 0.1)."""
-    return round(1.0 - fraction, 12)
+    return round(1.0 - _share(fraction), 12)
 
 
 @dataclass(frozen=True)
 class Translation:
     """A method in both tools. `only` are parameters of mergekit's that must have this value; `fixed` are ours that
-    its definition implies; `idle` have no effect there; `weights` says whether models have a weight.
+    its definition implies; `idle` have no effect there; `weights` says whether models have a weight, `most` how
+    many experts there may be.
     """
 
     theirs: str
@@ -67,6 +73,7 @@ class Translation:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     idle: tuple[str, ...] = ()
     weights: bool = True
+    most: int | None = None
 
     @property
     def parameters(self) -> list[str]:
@@ -76,7 +83,7 @@ class Translation:
 
 
 LAMBDA = Rule("lambda", "lambda", 1.0)
-DENSITY = Rule("density", "keep", 1.0, per_model=True)
+DENSITY = Rule("density", "keep", 1.0, _share, per_model=True)
 DROPPED = Rule("density", "drop_rate", 1.0, _rest, _rest, per_model=True)
 RESCALE = _named("rescale", "rescale", True, {True: "l1", False: "none"})
 ELECTION = {"scope": "tensor", "zero_sign": "positive"}
@@ -113,9 +120,24 @@ TRANSLATIONS = (
         fixed={**ELECTION, "trim_rule": "exact", "drops": "all", "keep": 1.0},
         idle=("int8_mask",),
     ),
-    Translation("slerp", "slerp", (Rule("t", "t", REQUIRED),), weights=False),
-    Translation("sce", "sce", (Rule("select_topk", "select_topk", 1.0),), idle=("int8_mask",), weights=False),
-    Translation("model_stock", "model_stock", only={"filter_wise": False}, weights=False),
+    Translation(
+        "slerp",
+        "slerp",
+        (Rule("t", "position", REQUIRED),),
+        fixed={"threshold": 0.9995, "granularity": "tensor", "on": "weights"},
+        weights=False,
+        most=1,
+    ),
+    Translation(
+        "sce", "sce", (Rule("select_topk", "keep", 1.0, _share),), idle=("int8_mask",), weights=False
+    ),
+    Translation(
+        "model_stock",
+        "model_stock",
+        (_named("filter_wise", "granularity", False, {False: "tensor", True: "row"}),),
+        fixed={"average": "cosine", "clamp": False},
+        weights=False,
+    ),
 )
 
 
@@ -141,11 +163,13 @@ def read_mergekit(file: Path) -> Translated:
     return _Reader(file).read()
 
 
-def recipe_of(file: Path, settings: Mapping[str, Any]) -> Recipe:
+def recipe_of(
+    file: Path, settings: Mapping[str, Any], *, opener: Callable[[str], Checkpoint] = open_checkpoint
+) -> Recipe:
     """The recipe that a mergekit YAML means, with `settings` of ours over its own."""
     found = read_mergekit(file)
     experts = [f"{spec}:{weight!r}" for spec, weight in found.experts]
-    recipe = build_recipe(found.method, {**found.settings, **settings}, found.base, experts)
+    recipe = build_recipe(found.method, {**found.settings, **settings}, found.base, experts, opener=opener)
     why = _unlike(recipe)
     if why:
         found.refuse(f"{why}, which mergekit does not merge")
@@ -248,6 +272,8 @@ class _Reader:
             self.refuse(f"models: the base {base} has parameters, which mergekit does not use: remove them")
         if not models:
             self.refuse("models: there is no model but the base")
+        if pair.most is not None and len(models) > pair.most:
+            self.refuse(f"models: {pair.theirs} takes the base and {pair.most} other, not {len(models)}")
         return base, models
 
     def _list(self, key: str) -> list[Any]:
@@ -316,7 +342,7 @@ class _Reader:
         }
         if len(set(values.values())) > 1:
             self.refuse(f"{rule.theirs} differs between models ({values}): {rule.ours} is one for all here")
-        return min(1.0, next(iter(values.values())))
+        return next(iter(values.values()))
 
     def _typed(self, name: str, value: Any, default: Any) -> Any:
         from pydantic import TypeAdapter, ValidationError
@@ -388,11 +414,10 @@ def _check_tokenizers(recipe: Recipe, found: Translated) -> None:
     import json
 
     source = found.tokenizer_source
-    files = [model.path / "tokenizer.json" for model in (recipe.base, *recipe.experts)]
-    contents = {file.read_bytes() if file.is_file() else None for file in files}
+    contents = {model.small_file("tokenizer.json") for model in (recipe.base, *recipe.experts)}
     rows = recipe.base.config.get("vocab_size")
-    if len(contents) == 1 and None not in contents:
-        tokenizer = json.loads(files[0].read_bytes())
+    if len(contents) == 1 and (only := contents.pop()) is not None:
+        tokenizer = json.loads(only)
         vocabulary = tokenizer.get("model", {}).get("vocab", {})
         ids = set(vocabulary.values()) if isinstance(vocabulary, dict) else set(range(len(vocabulary)))
         ids |= {token["id"] for token in tokenizer.get("added_tokens", [])}
@@ -421,6 +446,10 @@ def write_mergekit(recipe: Recipe) -> str:
     if pair.theirs == "linear":  # it averages the base too; with weight 0 the base only lends its files
         weight = float(recipe.parameters["include_base"])
         models.append({"model": _spec(recipe.base), "parameters": {"weight": weight}})
+    if pair.most is not None and len(models) > pair.most:
+        raise BadInput(
+            f"{recipe.name} of {len(models)} experts cannot be written for mergekit: it takes the base and one"
+        )
     if why := _unlike(recipe):
         raise BadInput(f"this recipe cannot be written for mergekit: {why}")
     config = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from bench.checkpoint import Checkpoint, locate
+from bench.checkpoint import Checkpoint, open_checkpoint
 from bench.data import ExampleSet
 from bench.errors import BadInput, unknown
 from methods.common.contract import Method
@@ -124,13 +124,20 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
     return settings
 
 
-def build_recipe(name: str, settings: Mapping[str, Any], base: str, experts: list[str]) -> Recipe:
+def build_recipe(
+    name: str,
+    settings: Mapping[str, Any],
+    base: str,
+    experts: list[str],
+    *,
+    opener: Callable[[str], Checkpoint] = open_checkpoint,
+) -> Recipe:
     """Check the method, its parameters and the models' headers; nothing heavy is read."""
     method = build_method(name, settings)
     parsed = [parse_expert(text) for text in experts]
     _check_experts(name, method, parsed)
-    opened = tuple(Checkpoint(locate(spec), spec) for spec, _ in parsed)
-    return Recipe(name, method, Checkpoint(locate(base), base), opened, tuple(weight for _, weight in parsed))
+    opened = tuple(opener(spec) for spec, _ in parsed)
+    return Recipe(name, method, opener(base), opened, tuple(weight for _, weight in parsed))
 
 
 def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) -> None:
