@@ -12,7 +12,7 @@ for parity with MergeLM): the square of the gradient of a batch's sum of sqrt(p_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.statistics.gradients import Term, squared_gradients
@@ -20,7 +20,7 @@ from bench.statistics.points import Point, load_point, reader_of
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject
-from bench.statistics.text import Shown, batches, padded
+from bench.statistics.text import Shown, batches, padded, together
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -33,8 +33,7 @@ def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
     options = subject.options
     estimator = str(options["estimator"])
     answered = estimator in ("empirical", "sampled")
-    (examples,) = subject.data if len(subject.data) == 1 else (_together(subject),)
-    texts = reader_of(subject).read(examples, options, answered=answered)
+    texts = reader_of(subject).read(together(subject.data), options, answered=answered)
     point = load_point(subject)
     asked = point.wanted(subject)
     size = int(options["batch"]) if estimator == "batch_sqrt" else 1
@@ -48,14 +47,6 @@ def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
     values = squared_gradients(point.model, asked, terms(), len(groups))
     tensors = {asked[name].info.name: point.in_result(values.pop(name), asked[name]) for name in list(values)}
     return Computed(tensors, counts=texts.counts)
-
-
-def _together(subject: Subject) -> Any:
-    """The examples of all experts as one set."""
-    from bench.data import ExampleSet
-
-    every = tuple(example for examples in subject.data for example in examples.examples)
-    return ExampleSet("+".join(examples.name for examples in subject.data), every)
 
 
 def terms_of(
@@ -73,13 +64,17 @@ def terms_of(
     return [(answer_likelihood(logits, row, options, generator), 1.0)]
 
 
-def class_logits(point: Point, group: Sequence[Shown]) -> Tensor:
-    """[batch, classes] float32 logits of a classifier: its head on the state of each text's last token."""
+def class_logits(point: Point, group: Sequence[Shown], weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    """[batch, classes] float32 logits of a classifier: its head on the state of each text's last token.
+
+    `weights` (by parameter name of the body) stand in for the body's own.
+    """
     import torch
+    from torch.func import functional_call
 
     ids, mask = padded(group)
-    body = point.model.base_model
-    states = body(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    shown = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    states = functional_call(point.model.base_model, dict(weights or {}), kwargs=shown).last_hidden_state
     last = states[torch.arange(len(group)), mask.sum(1) - 1]
     head: Any = point.model.score
     return head(last).float()

@@ -100,12 +100,12 @@ def is_classifier(model: Checkpoint) -> bool:
 
 
 def wanted(need: Need, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-    """Targets that a need asks for: merged, and of its roles."""
+    """Targets that a need asks for: merged, and of its roles (coefficients are optimised for every merged tensor)."""
     return tuple(
         target
         for target in targets
         if target.action == "merge"
-        and target.info.role in need.roles
+        and (target.info.role in need.roles or need.kind == "optimised")
         and (need.kind not in OF_WEIGHTS or target.info.name.endswith(".weight"))
         and (need.kind not in OF_MATRICES or len(target.info.shape) == 2)
     )

@@ -98,6 +98,14 @@ class Reader:
         return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
+def together(sets: Sequence[ExampleSet]) -> ExampleSet:
+    """The examples of several experts as one set, in their order."""
+    if len(sets) == 1:
+        return sets[0]
+    every = tuple(example for examples in sets for example in examples.examples)
+    return ExampleSet("+".join(examples.name for examples in sets), every)
+
+
 def chosen(examples: ExampleSet, count: int, seed: int) -> list[Example]:
     """The first `count` examples of the order that `seed` draws (all of them when there are fewer)."""
     every = examples.examples
