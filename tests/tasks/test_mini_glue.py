@@ -1,0 +1,143 @@
+"""The mini GLUE suite: what it asks, labels checked from the text alone, and how it grades."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections import Counter
+
+import pytest
+
+from tasks.catalogue import resolve
+from tasks.mini_glue.grader import LabelName
+from tasks.mini_glue.sentences import ADJECTIVES, LABELS, SIZES, TASKS, Sentence, sentences, train_stream
+
+TRAIN_SAMPLE = 2000
+GOOD = {"great", "fresh", "clever", "warm", "bright", "moving", "funny", "lovely"}
+
+
+def _says(clause: str) -> str:
+    words = clause.split()
+    negated = bool({"not", "never", "hardly"} & set(words))
+    return "positive" if (words[-1] in GOOD) != negated else "negative"
+
+
+def _solve_sentiment(text: str) -> str:
+    body = text.removeprefix("Review: ").removesuffix(" .")
+    if body.startswith("although "):
+        return _says(body.split(" , ")[1])
+    if " although " in body:
+        return _says(body.split(" although ")[0])
+    if " but " in body:
+        return _says(body.split(" but ")[1])
+    said = {_says(clause) for clause in body.split(" and ")}
+    assert len(said) == 1, text
+    return said.pop()
+
+
+def _solve_inference(text: str) -> str:
+    """The transitive closure of what is known, asked for the claim and for its opposite."""
+    known: set[tuple[str, str]] = set()
+    more = ("older", "taller", "faster")
+
+    def pair(statement: str) -> tuple[str, str]:
+        first, relation, second = re.fullmatch(r"(\w+) is (\w+) than (\w+)", statement).groups()  # type: ignore[union-attr]
+        return (first, second) if relation in more else (second, first)
+
+    facts, claim = re.fullmatch(r"Facts: (.+) \. Claim: (.+) \.", text).groups()  # type: ignore[union-attr]
+    known = {pair(statement) for statement in facts.split(" and ")}
+    known |= {(a, d) for (a, b), (c, d) in itertools.product(known, known) if b == c}
+    a, b = pair(claim)
+    return "entailment" if (a, b) in known else "contradiction" if (b, a) in known else "neutral"
+
+
+SOLVERS = {"mini_sentiment": _solve_sentiment, "mini_inference": _solve_inference}
+
+
+def test_adjectives_have_one_polarity() -> None:
+    assert set(ADJECTIVES["positive"]) == GOOD
+    assert not GOOD & set(ADJECTIVES["negative"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_labels_follow_from_the_text(task: str) -> None:
+    sample = itertools.islice(train_stream(task, 13), TRAIN_SAMPLE)
+    for sentence in itertools.chain(sentences(task, "validation"), sentences(task, "test"), sample):
+        assert SOLVERS[task](sentence.text) == sentence.label, sentence.text
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_label_is_common(task: str) -> None:
+    for split in SIZES:
+        counts = Counter(sentence.label for sentence in sentences(task, split))
+        assert set(counts) == set(LABELS[task])
+        assert max(counts.values()) < 0.6 * sum(counts.values()), "a constant answer would be good"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_splits_are_disjoint(task: str) -> None:
+    """As texts; comparisons also whatever the words: no facts with their claim are said in two splits."""
+
+    def same(sentence: Sentence) -> object:
+        if task == "mini_sentiment":
+            return sentence.text
+        said = re.findall(r"(\w+) is (\w+) than (\w+)", sentence.text)
+        inverse = {"younger": "older", "shorter": "taller", "slower": "faster"}
+        *facts, claim = [(b, inverse[r], a) if r in inverse else (a, r, b) for a, r, b in said]
+        return frozenset(facts), claim
+
+    found = {split: {same(s) for s in sentences(task, split)} for split in SIZES}
+    assert {split: len(items) for split, items in found.items()} == SIZES
+    stream = {same(s) for s in itertools.islice(train_stream(task, 11), TRAIN_SAMPLE)}
+    assert not found["test"] & found["validation"]
+    assert not (found["train"] | stream) & (found["test"] | found["validation"])
+
+
+def test_splits_are_the_published_ones() -> None:
+    """A digest of all texts and labels: the splits are the same everywhere and never drift."""
+    digest = hashlib.sha256()
+    for task, split in itertools.product(TASKS, SIZES):
+        for s in sentences(task, split):
+            digest.update(f"{s.id}\t{s.text}\t{s.label}\n".encode("ascii"))
+    assert digest.hexdigest() == "94c632065f15113e16d9be92b8214a3693532976dcf2102a6b22778fb9c1e00d"
+
+
+def test_unknown_task_or_split_is_refused() -> None:
+    for task, split in (("mini_cola", "test"), ("mini_sentiment", "dev")):
+        with pytest.raises(ValueError, match="unknown task or split"):
+            sentences(task, split, 1)
+
+
+def test_benchmarks_are_classifications() -> None:
+    benchmarks = resolve("mini_glue").benchmarks
+    assert {b.name: (b.domain, b.labels) for b in benchmarks} == {
+        "mini_sentiment": ("sentiment", ("negative", "positive")),
+        "mini_inference": ("inference", ("entailment", "neutral", "contradiction")),
+    }
+    for benchmark in benchmarks:
+        samples, source = benchmark.load("test", None)
+        assert benchmark.load("test", None) == (samples, source)
+        assert all(sample.target in benchmark.labels for sample in samples)
+        assert all(benchmark.prompts["plain"](sample) == sample.question for sample in samples)
+
+
+@pytest.mark.parametrize(
+    ("text", "correct", "extracted"),
+    [
+        ("neutral", True, "neutral"),
+        ("entailment", False, "entailment"),
+        ("Neutral", False, None),
+        ("neutral ", False, None),
+        ("", False, None),
+    ],
+)
+def test_label_name(text: str, correct: bool, extracted: str | None) -> None:
+    [verdict] = LabelName(LABELS["mini_inference"]).grade([(text, "neutral")])
+    assert (verdict.correct, verdict.extracted, verdict.vote) == (correct, extracted, extracted)
+    assert verdict.why
+
+
+def test_a_gold_that_is_no_label_is_an_error_of_the_benchmark() -> None:
+    with pytest.raises(ValueError, match="'positive' is none of entailment"):
+        LabelName(LABELS["mini_inference"]).grade([("neutral", "positive")])
