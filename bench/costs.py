@@ -44,8 +44,10 @@ class Cost:
 def cost_of(recipe: Recipe, alignment: Alignment) -> Cost:
     """The cost of a recipe whose models are lined up."""
     models = (recipe.base, *recipe.experts)
-    sweeps = 1 + sum(p.scope != "tensor" for p in recipe.method.passes())
-    read = sum(model.nbytes for model in models) * sweeps
+    passes = recipe.method.passes()
+    inputs = sum(model.nbytes for model in models)
+    # What a pass over a tensor or block has read, the next one finds in the page cache.
+    read = inputs * (1 + sum(p.scope == "model" for p in passes))
     needs = recipe.method.needs()
     fraction = _merged_bytes(alignment.targets) / max(1, alignment.nbytes)
     return Cost(
@@ -54,7 +56,7 @@ def cost_of(recipe: Recipe, alignment: Alignment) -> Cost:
         statistics_bytes=disk_of(recipe, alignment.targets),
         memory_bytes=int(PROCESS_BYTES + _unit_bytes(recipe, alignment.targets)),
         seconds=START_SECONDS
-        + read * fraction / SWEEP_BYTES_PER_SECOND
+        + inputs * (1 + len(passes)) * fraction / SWEEP_BYTES_PER_SECOND
         + alignment.nbytes / WRITE_BYTES_PER_SECOND,
         statistics_memory_bytes=max((_memory_of(n, recipe, alignment.targets) for n in needs), default=0),
         statistics_seconds=sum(_seconds_of(need, recipe) for need in needs),
