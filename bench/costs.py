@@ -69,8 +69,8 @@ def _merged_bytes(targets: Sequence[Target]) -> int:
 
 def _unit_bytes(recipe: Recipe, targets: Sequence[Target]) -> int:
     """Float32 pieces that all threads hold at once."""
-    sizes = [target.info.n for target in targets if target.action == "merge"]
-    largest = min(BLOCK, max(sizes, default=0)) if recipe.method.unit == "element" else max(sizes, default=0)
+    infos = [target.info for target in targets if target.action == "merge"]
+    largest = max((info.n if recipe.method.whole(info) else min(BLOCK, info.n) for info in infos), default=0)
     statistics = sum(len(recipe.experts) if need.per_expert else 1 for need in recipe.method.needs())
     return default_threads() * largest * 4 * (COPIES * (1 + len(recipe.experts)) + statistics)
 

@@ -73,7 +73,7 @@ def _units(job: Job) -> Iterator[tuple[Target, ...]]:
 
 
 def _slots(job: Job, targets: tuple[Target, ...]) -> list[Slot]:
-    if job.recipe.method.unit != "element":
+    if any(job.recipe.method.whole(target.info) for target in targets):
         return [Slot(targets[0].info.module, targets)]
     (target,) = targets
     return [Slot(target.info.name, targets, start, stop) for start, stop in runs_of(target.info.n, job.block)]

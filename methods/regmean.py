@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.common.contract import Card, Merged, Need, Piece, Role, Seen, Unit, parameter
+from methods.common.contract import Card, Merged, Need, Piece, Role, Seen, TensorInfo, Unit, parameter
 from methods.common.on_data import OnData
 
 # Gram matrices are float32: what is smaller than this fraction of the largest eigenvalue is their rounding.
@@ -45,6 +45,10 @@ class RegMean(OnData):
     accumulate: Literal["float32", "float64"] = parameter(
         "float32", "dtype in which the Gram matrices are summed", "our choice"
     )
+
+    def whole(self, info: TensorInfo) -> bool:
+        """Only matrices are solved for; a mean takes any run of elements."""
+        return info.role is Role.LINEAR
 
     def needs(self) -> tuple[Need, ...]:
         """X^T X / tokens of every matrix's inputs, of each expert on its own examples."""

@@ -309,6 +309,11 @@ class Method(BaseModel):
         """Whether tensors of this role (inside a block, or outside for None) stay the base's by definition."""
         return False
 
+    def whole(self, info: TensorInfo) -> bool:
+        """Whether a merged tensor must be had whole; the others come in runs of elements (a unit of `module`
+        wants all of its tensors whole)."""
+        return self.unit != "element"
+
     def needs(self) -> tuple[Need, ...]:
         """Statistics to provide, given these parameters."""
         return ()

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from pydantic import ValidationError, model_validator
 
 import methods
-from methods.common.contract import Method, Need, Pass, Role, Seen, parameter
+from methods.common.contract import Method, Need, Pass, Role, Seen, TensorInfo, parameter
 
 SHARED = {field.alias or name for name, field in Method.model_fields.items()}
 
@@ -68,6 +68,10 @@ class Wrapper(Method):
     def leaves(self, role: Role, block: int | None) -> bool:
         """What the inner method leaves."""
         return self.wrapped.leaves(role, block)
+
+    def whole(self, info: TensorInfo) -> bool:
+        """What the inner method wants whole."""
+        return self.wrapped.whole(info)
 
     def needs(self) -> tuple[Need, ...]:
         """What the inner method needs."""
