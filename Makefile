@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup bench test test-fast leaderboard zoo lint format clean clean-runs
+.PHONY: help setup bench test test-fast leaderboard zoo perf-merge lint format clean clean-runs
 
 BIN   := $(VENV)/bin
 BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
@@ -47,6 +47,9 @@ leaderboard: $(CORE) ## browse DB in a browser, on this machine only: DB, PORT
 
 zoo: $(CORE) ## retrain the embedded models from their seeds
 	@$(BIN)/python -m bench.zoo $(ARGS)
+
+perf-merge: $(CORE) ## time merges of 1.5B models beside mergekit's (12 GB of disk, an hour); ARGS='--only ties --data DIR'
+	@$(BIN)/python -m perf $(ARGS)
 
 lint: $(TEST) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
