@@ -61,6 +61,8 @@ def written(recipe: Recipe, folder: Path, *, threads: int, block: int) -> bytes:
         ("sce", {"keep": 0.3}),
         ("model_stock", {}),
         ("pcb", {}),
+        ("pcb", {"variant": "paper"}),
+        ("pcb", {"variant": "paired", "clip": 0.02}),
     ],
 )
 def test_threads_and_block_size_change_no_byte(
