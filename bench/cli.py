@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,22 +198,33 @@ def merge(
         list[Path] | None,
         typer.Option("--data", help="JSON lines, one file per expert, for methods that need data."),
     ] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option("--push-to-hub", help="Then upload it to this Hub repository.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     runs: Runs = Path("runs"),
+    db: Db = None,
     json: Json = False,
 ) -> None:
-    """Write one merged checkpoint."""
-    from bench.data import check_data, read_examples
+    """Write one merged checkpoint, and publish it if asked."""
+    from bench.data import with_files
     from bench.merge import Place
     from bench.merge import merge as merge_models
+    from bench.push import check_push, push
     from bench.show import status
 
     recipe = _recipe(mergekit, method, base, expert, set_)
-    recipe = replace(recipe, data=tuple(read_examples(file) for file in data or []))
-    check_data(recipe)
+    recipe = with_files(recipe, data or [])
+    if push_to_hub is not None:
+        check_push(push_to_hub)
     with status() as show:
         result = merge_models(recipe, out, Place(runs), say=show)
+        pushed = None
+        if push_to_hub is not None:
+            show(f"uploading to {push_to_hub}")
+            pushed = push(result, push_to_hub, private=private, db=_database(runs, db))
     if json:
-        _print_json({"path": str(result.path), "reused": result.reused, **result.manifest})
+        _print_json({"path": str(result.path), "reused": result.reused, "pushed": pushed, **result.manifest})
         return
     from results import text
 
@@ -224,6 +234,8 @@ def merge(
         f"{result.manifest['statistics_seconds']:.1f} s for statistics, peak memory "
         f"{text.size(result.manifest['peak_bytes'])}."
     )
+    if pushed is not None:
+        _print(f"Pushed to {pushed}.")
 
 
 @app.command(name="eval")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,13 +113,25 @@ def data_needs(needs: Iterable[Need]) -> list[Need]:
     return [need for need in needs if need.data != "none"]
 
 
+def with_files(recipe: Recipe, files: Sequence[Path]) -> Recipe:
+    """The recipe with the examples of `files`, one per expert, checked."""
+    if files and not data_needs(recipe.method.needs()):
+        raise _unused(recipe, map(str, files))
+    found = replace(recipe, data=tuple(read_examples(file) for file in files))
+    check_data(found)
+    return found
+
+
+def _unused(recipe: Recipe, names: Iterable[str]) -> BadInput:
+    return BadInput(f"{recipe.name} needs no data: leave out --data ({', '.join(names)})")
+
+
 def check_data(recipe: Recipe) -> None:
     """Refuse, before any work, examples that nothing uses, too few sets, and models that a need does not fit."""
     wanting = data_needs(recipe.method.needs())
     if not wanting:
         if recipe.data:
-            names = ", ".join(examples.name for examples in recipe.data)
-            raise BadInput(f"{recipe.name} needs no data: leave out --data ({names})")
+            raise _unused(recipe, (examples.name for examples in recipe.data))
         return
     kinds = ", ".join(f"{need.name} ({need.kind})" for need in wanting)
     experts = len(recipe.experts)

@@ -37,9 +37,8 @@ def test_sensitivity_matches_autograd(kind: str, product: str, tmp_path: Path) -
             gradients = torch.autograd.grad(model(input_ids=ids, labels=labels).loss, parameters)
             for name, value, gradient in zip(names, parameters, gradients, strict=True):
                 factor = value - base[name] if product == "tau" else value
-                sums[group(name)] = sums.get(group(name), 0.0) + float(
-                    (factor * gradient).detach().abs().sum()
-                ) / len(rows)
+                part = float((factor * gradient).detach().abs().sum())
+                sums[group(name)] = sums.get(group(name), 0.0) + part / len(rows)
         assert {key: float(v) for key, v in tensors(found[m]).items()} == pytest.approx(sums, rel=1e-4)
     assert {"block 0", "block 1"} < set(found[0].tensors)
 
