@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from methods.common.contract import Card
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
-def model_card(manifest: Mapping[str, Any], card: Card) -> str:
-    """README.md with front matter for the Hub."""
-    parents = [manifest["base"], *manifest["experts"]]
-    front = ["---", "library_name: transformers", "tags: [merge, mergeboard]", "base_model:"]
-    front += [f"  - {json.dumps(parent['name'])}" for parent in parents]
+
+def model_card(manifest: Mapping[str, Any], card: Card, scores: Sequence[Mapping[str, Any]] = ()) -> str:
+    """README.md with front matter for the Hub. `scores` are rows of the table `scores` of this checkpoint."""
     reconstructed = f"\nReconstructed: {card.reconstructed}.\n" if card.reconstructed else ""
     rows = "\n".join(f"| `{key}` | `{value}` |" for key, value in manifest["parameters"].items())
     experts = "\n".join(
         f"- expert `{e['name']}` (weight {e['weight']:g}, fingerprint `{e['fingerprint']}`)"
         for e in manifest["experts"]
     )
-    return (
-        "\n".join(front)
-        + f"""
----
+    data = "".join(f"- data `{d['name']}`: {d['examples']} examples\n" for d in manifest.get("data", ()))
+    notes = "".join(f"- {note}\n" for note in manifest.get("notes", ()))
+    return f"""{_front(manifest)}
 # {card.title} of {manifest["base"]["name"]}
 
 A merge without training: {card.summary}. Source: {card.source}.
 {reconstructed}
 - base `{manifest["base"]["name"]}` (fingerprint `{manifest["base"]["fingerprint"]}`)
 {experts}
-
+{data}
     {command(manifest)}
 
 | parameter | value |
@@ -40,8 +40,52 @@ A merge without training: {card.summary}. Source: {card.source}.
 
 Merge id `{manifest["merge_id"]}`; {manifest["seconds"]:.1f} s, statistics {manifest["statistics_seconds"]:.1f} s,
 peak memory {manifest["peak_bytes"] / 1e9:.2f} GB.
-"""
-    )
+
+{notes}{_scores(scores)}"""
+
+
+def shareable(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without the folders of the machine that merged: of a local parent only the folder's name is kept."""
+    text = json.dumps(manifest)
+    for named in (manifest["base"], *manifest["experts"], *manifest.get("data", ())):
+        if named["name"] != (shown := _shown(named["name"])):
+            # Notes quote names too; inside JSON a quoted name stands as it is dumped.
+            text = text.replace(json.dumps(named["name"])[1:-1], json.dumps(shown)[1:-1])
+    return dict(json.loads(text))
+
+
+def _shown(name: str) -> str:
+    """A Hub id or zoo name as it is; of a folder or file its own name."""
+    path = Path(name).expanduser()
+    return path.resolve().name if path.exists() or name.startswith((".", "/", "~")) else name
+
+
+def _front(manifest: Mapping[str, Any]) -> str:
+    """Front matter. Only ids of the Hub may stand under base_model there."""
+    names = [parent["name"] for parent in (manifest["base"], *manifest["experts"])]
+    on_hub = [name for name in names if HUB_ID.fullmatch(name) and not Path(name).is_dir()]
+    lines = ["---", "library_name: transformers", "tags: [merge, mergeboard]"]
+    lines += ["base_model:", *(f"  - {json.dumps(name)}" for name in on_hub)] if on_hub else []
+    return "\n".join([*lines, "---"])
+
+
+def _scores(scores: Sequence[Mapping[str, Any]]) -> str:
+    if not scores:
+        return ""
+    lines = [
+        f"| {s['benchmark']} | {s['split']} | {s['draw']} | {s['metric']} | {_value(s)} | {s['n']} of "
+        f"{s['expected_n']} | {s['engine']}, {s['dtype']} |"
+        for s in scores
+    ]
+    head = "| benchmark | split | draw | metric | value ± standard error | n | engine |"
+    return "\n## Scores\n\n" + "\n".join([head, "|" + "---|" * 7, *lines]) + "\n"
+
+
+def _value(score: Mapping[str, Any]) -> str:
+    if score["value"] is None:
+        return "missing"
+    error = "" if score["stderr"] is None else f" ± {score['stderr']:.4f}"
+    return f"{score['value']:.4f}{error}"
 
 
 def command(manifest: Mapping[str, Any]) -> str:

@@ -146,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.hub.files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 self.hub.files[value["path"]] = self.hub._objects[value["oid"]]
-        where = f"{self.hub.endpoint}/commit/{SHA}"
+        repo = self.path.removeprefix("/api/models/").split("/commit/")[0]
+        where = f"{self.hub.endpoint}/{repo}/commit/{SHA}"
         self._json(200, {"commitUrl": where, "commitOid": SHA, "success": True})
 
     def _json(self, status: int, value: Any, **headers: str) -> None:
