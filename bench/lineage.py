@@ -10,7 +10,8 @@ from bench.checkpoint import Checkpoint, locate
 from bench.evaluate import EvalTarget
 from bench.experts import Expert
 from bench.merge import MergeResult
-from bench.recipe import Recipe
+from bench.recipe import Recipe, method_class
+from methods.common.contract import Method
 from results.schema import TABLES
 from results.spool import Spool
 from results.store import Store
@@ -72,15 +73,19 @@ def layer_rows(result: MergeResult) -> list[dict[str, Any]]:
     ]
 
 
-def method_row(recipe: Recipe) -> dict[str, Any]:
-    """What a reader must know about the method."""
-    card = recipe.method.card
+def method_rows(recipe: Recipe) -> list[dict[str, Any]]:
+    """What a reader must know about the method, and about those that it works on."""
+    inner = [(name, method_class(name)()) for name in recipe.method.wraps()]
+    return [_method_row(name, method) for name, method in ((recipe.name, recipe.method), *inner)]
+
+
+def _method_row(name: str, method: Method) -> dict[str, Any]:
     return {
-        "method": recipe.name,
-        "title": card.title,
-        "source": card.source,
-        "reconstructed": card.reconstructed,
-        "needs": [need.kind for need in recipe.method.needs()],
+        "method": name,
+        "title": method.card.title,
+        "source": method.card.source,
+        "reconstructed": method.card.reconstructed,
+        "needs": [need.kind for need in method.needs()],
     }
 
 

@@ -115,7 +115,7 @@ def _merge_and_record(
     """Merge with every recipe; each is recorded as soon as it is done. The merges to evaluate."""
     from bench.alignment import align
     from bench.checkpoint import Checkpoint
-    from bench.lineage import layer_rows, merged_row, method_row, target
+    from bench.lineage import layer_rows, merged_row, method_rows, target
     from bench.merge import merge_id
     from bench.writer import check_disk
 
@@ -123,7 +123,7 @@ def _merge_and_record(
     outs = [road.place.runs / "merges" / merge_id(recipe, road.place) for recipe in recipes]
     needed = sum(align(recipe).nbytes for recipe, out in zip(recipes, outs, strict=True) if not out.exists())
     check_disk(road.place.runs, needed, f"writing {len(recipes)} merge(s)")
-    road.record("methods", [method_row(recipe) for recipe in recipes])
+    road.record("methods", [row for recipe in recipes for row in method_rows(recipe)])
     targets = []
 
     def one(recipe: Recipe, out: Path) -> None:

@@ -234,6 +234,13 @@ def _names(checkpoints: Iterable[Record]) -> str:
     return ", ".join(sorted({c["name"] for c in checkpoints}))
 
 
+def _left_open(checkpoint: Record, reconstructed: Mapping[str, str | None]) -> str | None:
+    """What had to be guessed of a row's method; of one that works on another's result, also of that one."""
+    inner = str((checkpoint["parameters"] or {}).get("inner", "")).partition(" ")[0]
+    own, others = reconstructed.get(checkpoint["method"]), reconstructed.get(inner)
+    return "; ".join(filter(None, (own, others and f"its inner method {inner}: {others}"))) or None
+
+
 def _row(
     checkpoint: Record,
     benchmarks: tuple[str, ...],
@@ -252,7 +259,7 @@ def _row(
         name=checkpoint["name"],
         kind=checkpoint["kind"],
         method=checkpoint["method"],
-        reconstructed=reconstructed.get(checkpoint["method"]),
+        reconstructed=_left_open(checkpoint, reconstructed),
         cells=mine,
         accuracy=mean_of_means([cell.accuracy if cell else None for cell in mine.values()]),
         length=mean_of_means([cell.length if cell else None for cell in written]),

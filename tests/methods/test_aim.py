@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from bench.errors import BadInput
-from bench.recipe import build_method, label
+from bench.lineage import method_rows
+from bench.recipe import build_method, build_recipe, label
 from methods.aim import Aim
 from methods.common.contract import Piece, Role, Seen, TensorInfo, Unit
-from tests.helpers.checkpoints import Tensors, qwen2_tensors
+from tests.helpers.checkpoints import Tensors, qwen2_tensors, write_checkpoint
 from tests.methods.harness import GATE, UP, assert_close, run
 from tests.methods.oracle import is_bias, is_matrix
 from tests.methods.oracle_activations import relax
@@ -151,6 +153,15 @@ def test_a_wrong_inner_method_is_refused_with_the_nearest_name(settings: dict[st
     with pytest.raises(BadInput) as error:
         build_method("aim", settings)
     assert said in str(error.value)
+
+
+def test_what_is_recorded_of_a_method_includes_the_inner_one(tmp_path: Path) -> None:
+    for name in ("base", "expert"):
+        write_checkpoint(tmp_path / name, qwen2_tensors(0))
+    recipe = build_recipe("aim", {"inner": "fim_ties"}, str(tmp_path / "base"), [str(tmp_path / "expert")])
+    aim, inner = method_rows(recipe)
+    assert (aim["method"], aim["reconstructed"]) == ("aim", None)
+    assert inner["method"] == "fim_ties" and inner["reconstructed"]
 
 
 def test_units_experts_needs_and_passes_are_the_inners() -> None:

@@ -264,6 +264,22 @@ def test_scores_without_a_checkpoint_are_mentioned(store: Store) -> None:
     )
 
 
+def test_a_method_on_top_of_a_reconstructed_one_says_so(store: Store) -> None:
+    on_top = {"fim": "fim_ties keep=0.3", "plain": "ties"}
+    rows = [
+        (
+            "checkpoints",
+            checkpoint(mark, "merged", at=9, name=mark, method="aim", parameters={"inner": inner}),
+        )
+        for mark, inner in on_top.items()
+    ]
+    scored = [row for mark in on_top for row in measured(mark, "mini_gsm", "1111", 5)]
+    write(store, [*world(questions=5), ("methods", {"method": "aim", "title": "AIM"}), *rows, *scored])
+    found = rows_of(leaderboard(store, "mini"))
+    assert found["fim"].reconstructed == "its inner method fim_ties: the log base is a guess"
+    assert found["plain"].reconstructed is None
+
+
 def test_votes_methods_and_reconstructions(store: Store) -> None:
     write(store, world(questions=20))
     board = leaderboard(store, "mini")
