@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from methods.common.contract import Method, Need, Pass, Piece, Role, Seen, Unit, parameter
+from methods.common.contract import Need, Pass, Piece, Role, Seen, Unit, parameter
+from methods.common.on_data import OnData
 from methods.common.sums import Chunks, chunk_sums, concatenate, total
 
 Point = Literal["base", "experts", "aligned"]
@@ -16,7 +16,7 @@ FISHER = "fisher"
 ROLES = (Role.EMBED, Role.POS_EMBED, Role.LINEAR, Role.BIAS, Role.NORM, Role.LM_HEAD)
 
 
-class DataFisherMethod(Method):
+class DataFisherMethod(OnData):
     """Parameters of the Fisher on data. They, and no other, are part of its identity: what a method does with the
     Fisher may change without computing it again."""
 
@@ -37,16 +37,6 @@ class DataFisherMethod(Method):
         "log-likelihood of an answer: sum or mean over its tokens (a sum gives long answers a larger Fisher)",
         "the log-likelihood of y given x",
     )
-    max_length: int = parameter(1024, "tokens behind which an example is cut off", "our choice", ge=2)
-    chat_template: Literal["auto", "never"] = parameter(
-        "auto", "show examples in the expert's chat template where it has one, or never", "our choice"
-    )
-    fisher_dtype: Literal["checkpoint", "float32", "bfloat16"] = parameter(
-        "checkpoint",
-        "dtype of the Fisher's forward and backward pass; squares are summed in float32",
-        "our choice",
-    )
-    seed: int = parameter(42, "seed of the order in which examples are taken", "our choice", ge=0)
     normalize_fisher: Literal["none", "l2", "mean"] = parameter(
         "none",
         "divide every expert's Fisher by its L2 norm or by its mean, so that no expert weighs more on the whole",
@@ -58,16 +48,10 @@ class DataFisherMethod(Method):
 
     def fisher_need(self, of: Point, **options: Any) -> Need:
         """The Fisher of every expert's own data, at the weights `of`."""
-        shared: Mapping[str, Any] = {
-            "examples": self.examples,
-            "estimator": self.estimator,
-            "token_reduction": self.token_reduction,
-            "max_length": self.max_length,
-            "chat_template": self.chat_template,
-            "dtype": self.fisher_dtype,
-            "seed": self.seed,
-        }
-        return Need(FISHER, "fisher_data", of, {**shared, **options}, data="own", roles=ROLES)
+        own = {"estimator": self.estimator, "token_reduction": self.token_reduction}
+        return Need(
+            FISHER, "fisher_data", of, {**self.data_options, **own, **options}, data="own", roles=ROLES
+        )
 
     @property
     def size_passes(self) -> tuple[Pass, ...]:
