@@ -151,10 +151,11 @@ def code_digest(files: Iterable[Path]) -> str:
 
 @cache
 def _parsed(file: Path, changed: int, size: int) -> tuple[str, tuple[Path, ...]]:
-    """A file's syntax tree without docstrings, and the files of ours that it imports; read again when changed."""
+    """Digest of a file's syntax tree without docstrings, and the files of ours that it imports; read again when
+    changed."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     imported = tuple(found for module in _imports(tree) if (found := _module_file(module)) is not None)
-    return ast.dump(_without_docstrings(tree)), imported
+    return digest(ast.dump(_without_docstrings(tree))), imported
 
 
 def _imports(tree: ast.AST) -> list[str]:

@@ -5,6 +5,7 @@ file computes one family. What a kind means is said in `methods/common/contract.
 """
 
 from bench.statistics.kinds import KINDS, options_of
+from bench.statistics.plant import plant
 from bench.statistics.provide import disk_of, gather, provide, size_of
 from bench.statistics.store import DATA, RECORD, Computed, Statistic, load, save
 from bench.statistics.subject import Subject, is_classifier, statistic_id, subjects, wanted
@@ -21,6 +22,7 @@ __all__ = [
     "is_classifier",
     "load",
     "options_of",
+    "plant",
     "provide",
     "save",
     "size_of",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from importlib.metadata import version
+from functools import cache, cached_property, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,16 @@ def statistic_id(subject: Subject, memory: Path) -> str:
             "objective": _code_of(need.objective) if need.objective else None,
             "tensors": _tensors(subject),
             "models": [fingerprint(model.path, memory) for model in subject.reads],
-            "torch": version("torch"),
-            "transformers": version("transformers"),
+            "torch": _version("torch"),
+            "transformers": _version("transformers"),
         }
     )
+
+
+@cache
+def _version(package: str) -> str:
+    """Parsing a package's metadata takes longer than everything else here."""
+    return metadata.version(package)
 
 
 def _tensors(subject: Subject) -> list[Any]:

@@ -6,7 +6,6 @@ for, so that a test chooses Fisher and inputs freely and everything else is the 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.alignment import align
 from bench.data import ExampleSet, data_needs
 from bench.merge import MergeResult, Place, merge
 from bench.recipe import Recipe, build_method, build_recipe
-from bench.statistics import DATA, RECORD, statistic_id, subjects
+from bench.statistics import Subject, subjects
+from bench.statistics import plant as plant_all
 from methods.common.contract import Method
 from tasks.contract import Example
 from tests.helpers.checkpoints import Tensors, tensors_of, write_checkpoint
@@ -85,17 +84,16 @@ def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Planted]) -> No
     A need's name maps to the tensors of every subject in order, or to those that all its subjects share: by
     tensor name, or by group ("block 0", "model", a tensor's name) for a need with a scope.
     """
+
+    def of(subject: Subject) -> Mapping[str, Tensor]:
+        given = statistics[subject.need.name]
+        return given if isinstance(given, Mapping) else given[subject.expert or 0]
+
     targets = align(recipe).targets
     for need in recipe.method.needs():
-        given, every = statistics[need.name], subjects(need, recipe, targets)
-        sets = [given] * len(every) if isinstance(given, Mapping) else list(given)
-        assert len(sets) == len(every), f"{need.name} has {len(every)} subjects, {len(sets)} are planted"
-        for subject, tensors in zip(every, sets, strict=True):
-            identity = statistic_id(subject, place.fingerprints)
-            folder = place.statistics / identity
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file({name: t.contiguous() for name, t in tensors.items()}, folder / DATA)
-            (folder / RECORD).write_text(json.dumps({"id": identity, "seconds": 0.0}))
+        given, count = statistics[need.name], len(subjects(need, recipe, targets))
+        assert isinstance(given, Mapping) or len(given) == count, f"{need.name} has {count} subjects"
+    plant_all(recipe, of, folder=place.statistics, memory=place.fingerprints)
 
 
 def some_data(method: Method, experts: int) -> tuple[ExampleSet, ...]:
