@@ -42,7 +42,7 @@ class DareTies(DroppingMethod, Ties):
     @property
     def trim(self) -> Selection:
         """The largest entries of what was not dropped."""
-        return Selection("trim", self.scope, self.keep, self.trim_rule, score=self._undropped)
+        return Selection("trim", self.scope, self.keep, self.trim_rule, score=self.undropped)
 
     def passes(self) -> tuple[Pass, ...]:
         """Norms for the rescaling, thresholds of a second trim, the majority sign."""
@@ -53,10 +53,6 @@ class DareTies(DroppingMethod, Ties):
         """Task vectors after drop, rescale and second trim, [M, *shape]."""
         sparse = self.sparse(piece, seen)
         return sparse if self.keep == 1 else self.trim.largest(piece, seen, sparse)
-
-    def _undropped(self, piece: Piece, expert: int) -> Tensor:
-        kept = self.kept(piece)
-        return piece.delta(expert) if kept is None else piece.delta(expert) * kept[expert]
 
 
 METHOD = DareTies

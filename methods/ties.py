@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from methods.common.contract import Card, Method, Pass, Piece, Scope, Seen, TensorInfo, Unit, parameter

@@ -5,7 +5,6 @@ Draws belong to the element (`methods.common.draws`), so that a mask depends on 
 
 from __future__ import annotations
 
-import operator
 from typing import Literal
 
 import torch
@@ -13,9 +12,7 @@ from torch import Tensor
 
 from methods.common.contract import Method, Pass, Piece, Role, Seen, Unit, parameter
 from methods.common.draws import uniforms
-from methods.common.sums import chunk_sums, total
-
-Sums = tuple[tuple[float, ...], ...]  # chunk sums per expert
+from methods.common.sums import Chunks, chunk_sums, concatenate, total
 
 
 class DroppingMethod(Method):
@@ -42,41 +39,44 @@ class DroppingMethod(Method):
 
     def sparse(self, piece: Piece, seen: Seen) -> Tensor:
         """Task vectors after drop and rescale, [M, *shape]."""
-        kept = self.kept(piece)
-        if kept is None:
-            return piece.deltas
-        if self.rescale == "inverse":
-            return piece.deltas * kept * (1 / (1 - self.drop_rate))
-        if self.rescale == "none":
-            return piece.deltas * kept
-        factors = torch.tensor(seen.of("l1", piece.info), dtype=torch.float32)
-        return piece.deltas * kept * factors.view(-1, *[1] * piece.base.ndim)
+        if self.rescale == "l1":
+            return self._dropped(piece, seen.of("l1", piece.info))
+        factor = 1 / (1 - self.drop_rate) if self.rescale == "inverse" else 1.0
+        return self._dropped(piece, (factor,) * len(piece.experts))
 
-    def kept(self, piece: Piece) -> Tensor | None:
-        """What is not dropped, bool [M, *shape]; None where all is kept."""
+    def undropped(self, piece: Piece, expert: int) -> Tensor:
+        """One expert's task vector after the drop, not rescaled."""
+        return self._dropped(piece, (1.0,) * len(piece.experts))[expert]
+
+    def _dropped(self, piece: Piece, factors: tuple[float, ...]) -> Tensor:
+        """Task vectors times a factor per expert where they are not dropped, 0 elsewhere."""
+        from methods.common import kernels
+
         if self.drop_rate == 0 or (self.drops == "linear" and piece.info.role is not Role.LINEAR):
-            return None
-        draws = [
-            uniforms(self.seed, expert, piece.info.name, piece.start, piece.base.numel())
-            for expert in piece.ids
-        ]
-        return (torch.stack(draws) >= self.drop_rate).view(piece.deltas.shape)
+            return piece.deltas
+        kept = torch.empty_like(piece.deltas)
+        for m, (expert, factor) in enumerate(zip(piece.ids, factors, strict=True)):
+            draws = uniforms(self.seed, expert, piece.info.name, piece.start, piece.base.numel())
+            kernels.keep_drawn(
+                piece.delta(m).flatten().numpy(),
+                draws.numpy(),
+                self.drop_rate,
+                factor,
+                kept[m].flatten().numpy(),
+            )
+        return kept
 
-    def _norms(self, unit: Unit, seen: Seen) -> tuple[Sums, Sums] | None:
+    def _norms(self, unit: Unit, seen: Seen) -> tuple[Chunks, Chunks]:
         (piece,) = unit.pieces.values()
-        kept = self.kept(piece)
-        if kept is None:
-            return tuple(((1.0,),) * len(piece.experts)), tuple(((1.0,),) * len(piece.experts))
-        sizes = piece.deltas.abs()
-        return tuple(map(chunk_sums, sizes)), tuple(map(chunk_sums, sizes * kept))
+        left = self._dropped(piece, (1.0,) * len(piece.experts))
+        return tuple(map(chunk_sums, piece.deltas.abs())), tuple(map(chunk_sums, left.abs()))
 
 
-def _join(a: tuple[Sums, Sums], b: tuple[Sums, Sums]) -> tuple[Sums, Sums]:
-    before, after = (tuple(map(operator.add, x, y)) for x, y in zip(a, b, strict=True))
-    return before, after
+def _join(a: tuple[Chunks, Chunks], b: tuple[Chunks, Chunks]) -> tuple[Chunks, Chunks]:
+    return concatenate(a[0], b[0]), concatenate(a[1], b[1])
 
 
-def _factors(sums: tuple[Sums, Sums], seen: Seen, key: str) -> tuple[float, ...]:
+def _factors(sums: tuple[Chunks, Chunks], seen: Seen, key: str) -> tuple[float, ...]:
     """Norm before over norm after per expert; 1 where nothing was left to scale."""
     before, after = ([total(of_expert) for of_expert in side] for side in sums)
     return tuple(b / a if a > 0 else 1.0 for b, a in zip(before, after, strict=True))

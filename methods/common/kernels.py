@@ -42,6 +42,14 @@ def count_low(keys: Keys, high: int, counts: Counts) -> None:
 
 
 @kernel
+def keep_drawn(values: Floats, draws: Floats, drop_rate: float, factor: float, kept: Floats) -> None:
+    """factor * values where the draw in [0, 1) is at least `drop_rate`, else 0."""
+    rate, scale = np.float32(drop_rate), np.float32(factor)
+    for i in range(len(values)):
+        kept[i] = values[i] * scale if draws[i] >= rate else np.float32(0.0)
+
+
+@kernel
 def trim(values: Floats, keys: Keys, threshold: int, quota: int, kept: Floats) -> None:
     """Copy the values whose key is above the threshold, and the first `quota` of those that equal it; 0 elsewhere.
 
