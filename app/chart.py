@@ -15,6 +15,7 @@ from results.statistics import Estimate
 
 COLORS = {"base": "#868e96", "expert": "#1c7ed6", "merged": "#e8590c"}
 NAMES = "#737d87"  # between black and white: readable on a light and on a dark page
+TOOLTIP = ("model", "definition", "accuracy ± SE", "length ± SE", "Pareto", "n")
 MARGIN = 0.06  # of the range of the values, on each side
 
 
@@ -77,9 +78,7 @@ def tradeoff(points: Sequence[Point], *, errors: float, log: bool) -> alt.LayerC
         base.mark_point(filled=True, size=110, opacity=1).encode(
             color=color,
             shape=alt.Shape("kind:N", scale=alt.Scale(range=["circle", "circle", "diamond"]), legend=None),
-            tooltip=[
-                alt.Tooltip(f"{name}:N") for name in ("model", "accuracy ± SE", "length ± SE", "Pareto", "n")
-            ],
+            tooltip=[alt.Tooltip(f"{name}:N") for name in TOOLTIP],
         )
     )
     return alt.layer(*layers, *_names(base)).properties(height=520)
@@ -120,14 +119,14 @@ def _names(base: alt.Chart) -> list[alt.Chart]:
 def _records(points: Sequence[Point], errors: float, *, log: bool) -> list[dict[str, Any]]:
     records = []
     fronts = front(points)
-    named = [(point.length.value, point.accuracy.value, point.row.name) for point in points]
+    named = [(point.length.value, point.accuracy.value, point.row.title) for point in points]
     labels = place(named, fronts, log=log)
     for point, on_front, label in zip(points, fronts, labels, strict=True):
         accuracy, length = point.accuracy, point.length
         wide, high = errors * (length.stderr or 0.0), errors * (accuracy.stderr or 0.0)
         records.append(
             {
-                "model": point.row.name,
+                "model": point.row.title,
                 "kind": point.row.kind,
                 "accuracy": 100 * accuracy.value,
                 "accuracy_low": 100 * max(0.0, accuracy.value - high),
@@ -137,6 +136,7 @@ def _records(points: Sequence[Point], errors: float, *, log: bool) -> list[dict[
                 "length_high": length.value + wide,
                 "front": on_front,
                 "label": f"{label.dy} {label.left}" if label else "",
+                "definition": "reconstructed" if point.row.reconstructed else "of its source",
                 "Pareto": "on the front" if on_front else "dominated",
                 "accuracy ± SE": f"{text.percent(accuracy)} %",
                 "length ± SE": f"{text.tokens(length)} tokens",

@@ -23,6 +23,10 @@ TINTS = {
 
 Column = tuple[str, str]
 MODEL: Column = ("", "model")
+DEFINITION: Column = ("merge", "definition")
+STATISTICS: Column = ("merge", "of it statistics")
+CHARACTER = 7  # pixels
+WIDEST = 340
 
 
 class Written(float):
@@ -39,6 +43,10 @@ class Written(float):
 def styled(board: Board, rows: Sequence[Row], options: Sequence[str]) -> Any:
     """Some rows of a board as a pandas Styler: base and experts tinted, the most accurate merges bold."""
     columns = _columns(board, options)
+    if not any(row.reconstructed for row in rows):
+        del columns[DEFINITION]
+    if not any(row.statistics_seconds for row in rows):
+        columns.pop(STATISTICS, None)
     if not any(row.limited for row in rows) and "n" not in options:
         columns = {name: of for name, of in columns.items() if name[1] != "n"}
     if not any(row.rank for row in rows):
@@ -54,6 +62,14 @@ def styled(board: Board, rows: Sequence[Row], options: Sequence[str]) -> Any:
     return styler
 
 
+def widths(frame: pd.DataFrame) -> dict[Column, int]:
+    """Pixels for the columns that their own cells would make too narrow: names, and headings of one column."""
+    groups = [group for group, _ in frame.columns]
+    alone = {c: c[0] for c in frame.columns if groups.count(c[0]) == 1}
+    longest = {MODEL: max(frame[MODEL], key=len, default=""), **alone}
+    return {column: min(WIDEST, CHARACTER * max(len(words), 11) + 20) for column, words in longest.items()}
+
+
 def label(row: Row) -> str:
     """The name of a row with its marks: base, expert, † for a reconstructed method."""
     mark = {"base": "○ ", "expert": "● "}.get(row.kind, "")
@@ -67,19 +83,21 @@ def _columns(board: Board, options: Sequence[str]) -> dict[Column, Callable[[Row
     }
     if len(board.benchmarks) > 1:
         mean = f"mean of {len(board.benchmarks)}"
-        columns |= {
-            (mean, "accuracy"): lambda row: _number(row.accuracy, text.percent),
-            (mean, "length"): lambda row: _number(row.length, text.tokens),
-        }
-    columns["compared", "length vs expert"] = lambda row: _plain(row.length_reduction, text.change)
+        columns[mean, "accuracy"] = lambda row: _number(row.accuracy, text.percent)
+        if board.with_length:
+            columns[mean, "length"] = lambda row: _number(row.length, text.tokens)
+    if board.with_length:
+        columns["compared", "length vs expert"] = lambda row: _plain(row.length_reduction, text.change)
     if "vs base" in options:
         columns["compared", "points vs base"] = lambda row: _plain(row.accuracy_gain, text.points)
         columns["compared", "p vs base"] = lambda row: _plain(_p(row), text.p_value)
-    if "cost" in options:
-        columns["merge", "time"] = lambda row: _plain(row.merge_seconds, text.seconds)
-        columns["merge", "memory"] = lambda row: _plain(row.peak_bytes, text.size)
     for benchmark in board.benchmarks:
         columns |= _benchmark_columns(board, benchmark, options)
+    columns[DEFINITION] = _definition
+    if "cost" in options:
+        columns["merge", "time"] = lambda row: _plain(row.merge_seconds, text.seconds)
+        columns[STATISTICS] = lambda row: _plain(row.statistics_seconds or None, text.seconds)
+        columns["merge", "memory"] = lambda row: _plain(row.peak_bytes, text.size)
     return columns
 
 
@@ -93,16 +111,24 @@ def _benchmark_columns(board: Board, name: str, options: Sequence[str]) -> dict[
     if "votes" in options:
         for n in board.votes.get(name, ()):
             columns[name, f"maj@{n}"] = of(partial(_vote, n))
-    columns[name, "length"] = of(lambda cell: _number(cell.length, text.tokens))
-    if "length spread" in options:
-        columns[name, "median"] = of(lambda cell: cell.length_median)
-        columns[name, "90 %"] = of(lambda cell: cell.length_p90)
-    if "truncated" in options:
-        columns[name, "truncated"] = of(lambda cell: _plain(cell.truncated, text.share))
-    if "no answer" in options:
-        columns[name, "no answer"] = of(lambda cell: _plain(cell.no_answer, text.share))
+    if name in board.with_length:  # a chosen label has none of these
+        columns[name, "length"] = of(lambda cell: _number(cell.length, text.tokens))
+        if "length spread" in options:
+            columns[name, "median"] = of(lambda cell: cell.length_median)
+            columns[name, "90 %"] = of(lambda cell: cell.length_p90)
+        if "truncated" in options:
+            columns[name, "truncated"] = of(lambda cell: _plain(cell.truncated, text.share))
+        if "no answer" in options:
+            columns[name, "no answer"] = of(lambda cell: _plain(cell.no_answer, text.share))
     columns[name, "n"] = of(lambda cell: Written(cell.n, cell.coverage))
     return columns
+
+
+def _definition(row: Row) -> str | None:
+    """Whose definition a merge follows: that of its source, or one that had to be reconstructed."""
+    if row.kind != "merged":
+        return None
+    return f"{text.RECONSTRUCTED} reconstructed" if row.reconstructed else "of its source"
 
 
 def _vote(n: int, cell: Cell) -> Written | None:

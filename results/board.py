@@ -86,8 +86,14 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The name as every table shows it: with a mark when the method's definition had to be reconstructed."""
-        return f"{self.name} {text.RECONSTRUCTED}" if self.reconstructed else self.name
+        """The name as every table shows it: with a mark when the method's definition had to be reconstructed.
+
+        The mark stands behind the method, before its parameters: a name that is cut off keeps it.
+        """
+        if not self.reconstructed:
+            return self.name
+        method, space, parameters = self.name.partition(" ")
+        return f"{method} {text.RECONSTRUCTED}{space}{parameters}"
 
     @property
     def complete(self) -> bool:
@@ -136,11 +142,6 @@ class Board:
         cells = [(b, row.cells[b]) for b in self.benchmarks for row in self.rows]
         chosen = {b for b, cell in cells if cell is not None and not cell.has_length}
         return tuple(b for b in self.benchmarks if b not in chosen)
-
-    @property
-    def reconstructed(self) -> dict[str, str]:
-        """Methods of the rows whose definition had to be reconstructed, and what was left open."""
-        return {row.method: row.reconstructed for row in self.rows if row.method and row.reconstructed}
 
 
 def pareto(points: list[tuple[float, float]]) -> list[bool]:

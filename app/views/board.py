@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import table
+from app import notes, table
 from app.filters import View
 from results import text
 from results.board import Board, Cell, Row
@@ -30,48 +30,64 @@ def show(view: View) -> None:
     _legend(board)
 
 
+CARDS = 5  # what fits beside each other with readable names
+
+
 def _headline(board: Board) -> None:
-    """The base, the expert and the best merge in three cards."""
-    cards: list[tuple[str, Row]] = [
-        (row.kind.capitalize(), row) for row in board.rows if row.kind != "merged" and row.complete
-    ]
-    best = next((row for row in board.rows if row.rank == 1), None)
-    if best:
-        cards.append(("Most accurate merge", best))
-    if not cards or len(cards) > 4:
+    """The base, the experts (the most accurate one, where there are many) and the best merge in cards."""
+    complete = [row for row in board.rows if row.complete]
+    experts = [row for row in complete if row.kind == "expert"]
+    if len(experts) > CARDS - 2:
+        experts = sorted(experts, key=_accuracy)[-1:]
+    cards: list[tuple[str, Row]] = [("Base", row) for row in complete if row.kind == "base"]
+    cards += [("Expert", row) for row in experts]
+    cards += [("Top merge", row) for row in complete if row.rank == 1]
+    if not cards or len(cards) > CARDS:  # several model sets
         return
     for column, (title, row) in zip(st.columns(len(cards)), cards, strict=True):
-        assert row.accuracy is not None and row.length is not None
-        length = f"{row.length.value:.1f} tokens"
-        if row.kind != "expert" and row.length_reduction is not None:
-            length += f", {text.change(row.length_reduction)}"
         column.metric(
-            title if row.name == row.kind else f"{title}: {row.name.removeprefix(f'{row.kind}:')}",
-            f"{100 * row.accuracy.value:.1f} %",
-            length,
-            help="Mean accuracy; mean response length and its change against the expert.",
+            title if row.name == row.kind else f"{title}: {row.title.removeprefix(f'{row.kind}:')}",
+            f"{100 * _accuracy(row):.1f} %",
+            _length(row),
+            help=f"{row.title}. Mean accuracy"
+            + ("; mean response length and its change against the expert." if row.length else "."),
             delta_color="off",
             delta_arrow="off",
             border=True,
         )
 
 
+def _accuracy(row: Row) -> float:
+    return row.accuracy.value if row.accuracy else 0.0
+
+
+def _length(row: Row) -> str | None:
+    if row.length is None:
+        return None
+    change = f", {text.change(row.length_reduction)}" if row.kind != "expert" and row.length_reduction else ""
+    return f"{row.length.value:.1f} tokens{change}"
+
+
 def _choose_columns(board: Board) -> list[str]:
-    names = [name for name in table.OPTIONS if name != "votes" or any(board.votes.values())]
+    written = {"truncated", "no answer", "length spread"}  # of answers that are not labels
+    names = [
+        name
+        for name in table.OPTIONS
+        if (name != "votes" or any(board.votes.values())) and (name not in written or board.with_length)
+    ]
     default = [name for name in table.DEFAULT if name in names]
     return list(st.pills("Columns", names, selection_mode="multi", default=default, key="columns"))
 
 
 def _dataframe(board: Board, rows: list[Row], options: list[str], description: str, *, none: str) -> None:
     styled = table.styled(board, rows, options)
-    model = list(styled.data.columns).index(table.MODEL) + 1  # the hidden index is column 0
+    columns = list(styled.data.columns)
+    config = {
+        columns.index(column) + 1: st.column_config.Column(pinned=column == table.MODEL, width=width)
+        for column, width in table.widths(styled.data).items()  # the hidden index is column 0
+    }
     st.dataframe(
-        styled,
-        hide_index=True,
-        height="content",
-        column_config={model: st.column_config.Column(pinned=True)},
-        placeholder=none,
-        alt=description,
+        styled, hide_index=True, height="content", column_config=config, placeholder=none, alt=description
     )
 
 
@@ -91,9 +107,7 @@ def _legend(board: Board) -> None:
     """What each number is, how it was measured, and what to know about a method."""
     st.caption(LEGEND)
     lines = [f"**{name}**: {'; '.join(kinds)}" for name, kinds in _protocols(board).items()]
-    for method, what in _reconstructions(board).items():
-        lines.append(f"† **{method}** is a reconstruction: {what}")
-    st.caption("  \n".join(lines))
+    st.caption("  \n".join([*lines, *notes.reconstructions(board.rows)]))
 
 
 def _protocols(board: Board) -> dict[str, list[str]]:
@@ -113,10 +127,6 @@ def _protocol(cell: Cell) -> str:
         cell.engine and f"engine {cell.engine} {cell.dtype or ''}",
     ]
     return ", ".join(part.strip() for part in parts if part)
-
-
-def _reconstructions(board: Board) -> dict[str, str]:
-    return {row.method: row.reconstructed for row in board.rows if row.method and row.reconstructed}
 
 
 show(st.session_state["view"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import data, table
+from app import data, notes, table
 from app.filters import View
 from results.browse import OUTCOMES, Page
 
@@ -21,6 +21,8 @@ def show(view: View) -> None:
     left, middle, right = st.columns([3, 2, 2])
     row = left.selectbox("Model", board.rows, format_func=table.label, key="responses-model")
     benchmark = middle.selectbox("Benchmark", board.benchmarks, key="responses-benchmark")
+    if row and row.reconstructed:
+        st.caption("  \n".join(notes.reconstructions([row])))
     cell = row.cells[benchmark] if row and benchmark else None
     if cell is None:
         st.info("This model was not measured on this benchmark.")
@@ -100,6 +102,8 @@ def _verdict(item: dict[str, Any]) -> None:
 
 
 def _length(item: dict[str, Any]) -> str:
+    if item["finish_reason"] == "label":
+        return "a label was chosen"
     # A text that is split into tokens once more may have more of them than were generated.
     length = "length unknown" if item["n_tokens_text"] is None else f"{item['n_tokens_text']} tokens"
     return f"{length}, {item['n_generated']} generated of at most {item['budget']}"
@@ -107,6 +111,11 @@ def _length(item: dict[str, Any]) -> str:
 
 def _protocol(page: Page) -> str:
     item = page.items[0]
+    if item["finish_reason"] == "label":
+        return (
+            f"The most probable label, under the task head of the domain's expert: engine {item['engine']} "
+            f"{item['dtype']}. Data: {item['source']}."
+        )
     sampling = (
         "greedy" if item["temperature"] == 0 else f"temperature {item['temperature']}, top-p {item['top_p']}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import chart
+from app import chart, notes
 from app.filters import View
 
 BARS = {"± 1 standard error": 1.0, "95 % interval": 1.96, "none": 0.0}
@@ -26,21 +26,29 @@ def show(view: View) -> None:
 
     points = chart.points_of(board, None if what == mean else what)
     if not points:
-        st.info("No row has both an accuracy and a length here.")
+        labels = not board.with_length or (what in board.benchmarks and what not in board.with_length)
+        st.info(
+            "The models choose labels here: such answers have no length to trade."
+            if labels
+            else "No row has both an accuracy and a length here."
+        )
         return
     st.altair_chart(
         chart.tradeoff(points, errors=BARS[bars], log=log),
         alt="Accuracy against mean response length, with error bars and the Pareto front",
     )
-    on_front = [point.row.name for point, is_on in zip(points, chart.front(points), strict=True) if is_on]
+    on_front = [point.row.title for point, is_on in zip(points, chart.front(points), strict=True) if is_on]
     st.caption(
         f"Up and to the left is better. Dashed: the Pareto front ({', '.join(on_front)}), the models that no "
         "other one beats in accuracy and length at once. It is drawn through estimates: where error bars "
         "overlap, the order is not certain."
     )
-    left_out = [row.name for row in board.rows if row.name not in {point.row.name for point in points}]
+    shown = [point.row for point in points]
+    left_out = [row.title for row in board.rows if row not in shown]
     if left_out:
         st.caption(f"Not shown, because a score is missing: {', '.join(left_out)}.")
+    if found := notes.reconstructions(shown):
+        st.caption("  \n".join(found))
 
 
 show(st.session_state["view"])

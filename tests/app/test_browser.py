@@ -98,7 +98,7 @@ def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) ->
     models = grid.locator("[role=gridcell][aria-colindex='1']")
     models.filter(has_text="fim_ties †").wait_for(state="attached")
     assert models.all_text_contents()[:2] == ["○ base", "● expert"]
-    grid.click(position={"x": 180, "y": 52})  # the header of the mean accuracy: it sorts, as numbers
+    grid.click(position={"x": 190, "y": 52})  # the header of the mean accuracy: it sorts, as numbers
     accuracies = grid.locator("[role=gridcell][aria-colindex='3']")
     expected = sorted(accuracies.all_text_contents(), key=float)
     accuracies.nth(1).filter(has_text=expected[1]).wait_for(state="attached")
@@ -111,11 +111,15 @@ def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) ->
     page.get_by_role("heading", name="Accuracy against length").wait_for()
     chart = page.get_by_test_id("stVegaLiteChart")
     chart.locator("canvas, svg").first.wait_for()
+    page.get_by_text("† fim_ties is a reconstruction").wait_for()
     page.screenshot(path=tmp_path / "tradeoff.png")
 
     page.get_by_role("link", name="Responses").click()
     page.get_by_role("heading", name="Responses").wait_for()
     page.get_by_text("What is 0 + 0?").wait_for()
+    page.get_by_test_id("stSelectbox").filter(has_text="base").last.click()
+    page.get_by_role("option", name="fim_ties †").click()
+    page.get_by_text("† fim_ties is a reconstruction").wait_for()
     page.get_by_role("radio", name="correct").click()
     page.get_by_text("the boxed answer equals the target").first.wait_for()
     page.screenshot(path=tmp_path / "responses.png")

@@ -83,19 +83,17 @@ def test_the_table_is_that_of_the_query(filled: Store) -> None:
     assert list(incomplete["", "model"]) == ["half"]
     assert incomplete["mean of 2", "accuracy"].isna().all() and incomplete["mini_aime", "length"].isna().all()
     assert ("", "#") not in incomplete.columns
-    # What sums a row up comes before the benchmarks, which are in the order of their suite.
+    # What sums a row up comes before the benchmarks, which are in the order of their suite; the cost is last.
     groups = list(dict.fromkeys(group for group, _ in complete.columns))
-    assert groups == ["", "mean of 2", "compared", "merge", "mini_gsm", "mini_aime"]
+    assert groups == ["", "mean of 2", "compared", "mini_gsm", "mini_aime", "merge"]
+    definitions = dict(zip(complete["", "model"], complete["merge", "definition"], strict=True))
+    assert definitions["fim_ties †"] == "† reconstructed" and definitions["ties"] == "of its source"
     gains = complete["mean of 2", "accuracy"] - complete["mean of 2", "accuracy"][0]
     assert list(complete["compared", "points vs base"][1:]) == pytest.approx(list(gains[1:]))
     words = all_text(app)
     assert "n = 30, greedy, prompt plain, grader boxed@1, engine hf float32" in words
     assert "† **fim_ties** is a reconstruction: the log base is a guess" in words
-    assert [metric.label for metric in app.metric] == [
-        "Base",
-        "Expert",
-        f"Most accurate merge: {board.rows[2].name}",
-    ]
+    assert [metric.label for metric in app.metric] == ["Base", "Expert", f"Top merge: {board.rows[2].title}"]
 
 
 def _name(board: Board, rank: int) -> str:
@@ -145,7 +143,8 @@ def test_the_chart_has_every_point_and_the_front(filled: Store) -> None:
     app = run("tradeoff")
     words = all_text(app)
     assert "Accuracy against length" in words and "Not shown, because a score is missing: half." in words
-    assert "Pareto front (base, expert, fim_ties" in words
+    assert "Pareto front (base, expert, fim_ties †" in words
+    assert "† **fim_ties** is a reconstruction: the log base is a guess" in words
     (drawn,) = app.get("vega_lite_chart")
     assert all(word in drawn.proto.spec for word in ("length_low", "accuracy_high", "Pareto"))
     app.button_group(key="tradeoff-benchmark").set_value("mini_gsm").run()
@@ -158,6 +157,11 @@ def test_the_chart_has_every_point_and_the_front(filled: Store) -> None:
 
 def test_the_points_of_the_chart(filled: Store) -> None:
     points = chart.points_of(leaderboard(filled, "mini"), None)
+    drawn = {
+        v["model"]: v["definition"]
+        for v in chart.tradeoff(points, errors=0, log=False).to_dict()["data"]["values"]
+    }
+    assert drawn["fim_ties †"] == "reconstructed" and drawn["ties"] == "of its source"
     assert {point.row.name for point in points} == {"base", "expert", "fim_ties", "task_arithmetic", "ties"}
     spec = chart.tradeoff(points, errors=1.96, log=False).to_dict()
     values = {value["model"]: value for value in spec["data"]["values"]}
@@ -205,6 +209,45 @@ def test_responses_can_be_filtered_and_paged(filled: Store) -> None:
     words = all_text(app)
     assert "no boxed answer was found" in words and "3+1=" in words and app.number_input[0].value == 1
     assert not app.exception
+
+
+def test_a_reconstruction_is_named_beside_its_responses(filled: Store) -> None:
+    app = run("responses")
+    assert "is a reconstruction" not in all_text(app)
+    app.selectbox(key="responses-model").select("fim_ties †").run()
+    assert "† **fim_ties** is a reconstruction" in all_text(app)
+
+
+def test_labels_have_no_length_on_any_page(store: Store) -> None:
+    label = {"n_generated": None, "budget": None, "finish_reason": "label", "text": "good"}
+    rows = [("checkpoints", checkpoint("base", "base"))]
+    for at, name in enumerate(("mood", "topic", "third")):
+        rows.append(("checkpoints", checkpoint(name, "expert", name=f"expert:{name}", at=at)))
+    for name in ("base", "mood", "topic", "third"):
+        for benchmark in ("a", "b"):
+            rows += measured(name, benchmark, "1100" if name == "base" else "1110", None, **label)
+    write(store, rows)
+    app = run()
+    (frame,) = (frame.value for frame in app.dataframe)
+    assert {name for _, name in frame.columns} == {
+        "model",
+        "accuracy",
+        "points vs base",
+        "p vs base",
+        "time",
+        "memory",
+    }
+    assert [metric.label for metric in app.metric] == [
+        "Base",
+        "Expert: mood",
+        "Expert: third",
+        "Expert: topic",
+    ]
+    assert all(metric.delta == "" for metric in app.metric)
+    assert not {"truncated", "no answer", "length spread"} & set(app.button_group(key="columns").options)
+    assert "such answers have no length to trade" in all_text(run("tradeoff"))
+    words = all_text(run("responses"))
+    assert "a label was chosen" in words and "The most probable label" in words and "None" not in words
 
 
 def test_what_was_generated_is_held_against_the_budget(store: Store) -> None:
