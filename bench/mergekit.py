@@ -111,7 +111,12 @@ TRANSLATIONS = (
         idle=("int8_mask",),
     ),
     Translation(
-        "dare_linear", "dare", (LAMBDA, DROPPED, RESCALE), only={"normalize": False}, idle=("int8_mask",)
+        "dare_linear",
+        "dare",
+        (LAMBDA, DROPPED, RESCALE),
+        only={"normalize": False},
+        fixed={"drops": "all"},
+        idle=("int8_mask",),
     ),
     Translation(
         "dare_ties",
@@ -439,13 +444,18 @@ def write_mergekit(recipe: Recipe) -> str:
         able = ", ".join(p.ours for p in TRANSLATIONS)
         raise BadInput(f"{recipe.name} cannot be written for mergekit, which has no such method; {able} can")
     shared, per_model = _their_parameters(recipe, pair)
-    models = [
-        {"model": _spec(model), "parameters": {**({"weight": weight} if pair.weights else {}), **per_model}}
-        for model, weight in zip(recipe.experts, recipe.weights, strict=True)
-    ]
+    weights = {_spec(model): w for model, w in zip(recipe.experts, recipe.weights, strict=True)}
+    if len(weights) < len(recipe.experts):
+        raise BadInput(f"{recipe.name} cannot be written for mergekit with an expert that is given twice")
     if pair.theirs == "linear":  # it averages the base too; with weight 0 the base only lends its files
-        weight = float(recipe.parameters["include_base"])
-        models.append({"model": _spec(recipe.base), "parameters": {"weight": weight}})
+        base = _spec(recipe.base)
+        weights[base] = weights.get(base, 0.0) + recipe.parameters["include_base"]
+    elif _spec(recipe.base) in weights:
+        raise BadInput(f"{recipe.name} cannot be written for mergekit with the base as one of the experts")
+    models = [
+        {"model": spec, "parameters": {**({"weight": weight} if pair.weights else {}), **per_model}}
+        for spec, weight in weights.items()
+    ]
     if pair.most is not None and len(models) > pair.most:
         raise BadInput(
             f"{recipe.name} of {len(models)} experts cannot be written for mergekit: it takes the base and one"
