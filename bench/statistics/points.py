@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RUN = 1 << 20  # elements read at a time
+OF_GRADIENTS = ("fisher_random_tokens", "fisher_data", "sensitivity_data")
 
 
 @dataclass
@@ -64,6 +65,11 @@ def load_point(subject: Subject) -> Point:
     """The subject's model at its need's weights, in evaluation mode, in the dtype asked for."""
     dtype = str(subject.options["dtype"]) if "dtype" in subject.options else "float32"
     model = load(subject.model, dtype)
+    if str(model.dtype) == "torch.float16" and subject.need.kind in OF_GRADIENTS:
+        raise BadInput(
+            f"{subject.model.name} is float16, whose gradients underflow: take float32 or bfloat16 for the pass "
+            "(fisher_dtype=float32, or data_dtype=float32 where the method calls it so)"
+        )
     point = Point(model, {}, is_classifier(subject.model), None if subject.moved else subject.source)
     if subject.moved or {Role.EMBED, Role.LM_HEAD} & set(subject.need.roles):
         untie(model, subject.targets)
@@ -74,19 +80,13 @@ def load_point(subject: Subject) -> Point:
 
 
 def load(model: Checkpoint, dtype: str) -> PreTrainedModel:
-    """A language model, or a classifier with its own head. float16 is refused: its gradients underflow."""
+    """A language model, or a classifier with its own head, in evaluation mode."""
     import torch
 
     asked = "auto" if dtype == "checkpoint" else getattr(torch, dtype)
     if is_classifier(model):
-        loaded = with_head(load_body(model.path, asked), model.path)
-    else:
-        loaded = load_model(model.path, asked)
-    if loaded.dtype == torch.float16:
-        raise BadInput(
-            f"{model.name} is float16, whose gradients underflow: take fisher_dtype=float32 or bfloat16"
-        )
-    return loaded
+        return with_head(load_body(model.path, asked), model.path)
+    return load_model(model.path, asked)
 
 
 def reader_of(subject: Subject) -> Reader:
@@ -199,8 +199,8 @@ def aligned(values: Tensor, expert: int, zero_sign: float) -> Tensor:
 
 
 def _summed(deltas: Tensor) -> Tensor:
-    """Running float32 sum in the order of the experts, as the sign election of the merge has it."""
-    total = deltas[0].clone()
+    """Sum in float64, as the sign election of the merge has it: the order of the experts does not decide."""
+    total = deltas[0].double()
     for delta in deltas[1:]:
         total += delta
     return total
