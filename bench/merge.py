@@ -5,7 +5,6 @@ A killed merge leaves no checkpoint; the same recipe is never merged twice.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from collections.abc import Callable
@@ -24,11 +23,12 @@ from bench.machine import peak_bytes, reset_peak
 from bench.recipe import METHODS, Recipe
 from bench.statistics import gather, statistic_id, subjects
 from bench.writer import (
+    FULL,
     UNNAMED_CONFIG,
     CheckpointWriter,
     check_disk,
     copy_companions,
-    draft_folder,
+    make_draft,
     publish,
     read_manifest,
 )
@@ -104,24 +104,22 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
 
     alignment = align(recipe)
     identity = merge_id(recipe, place, alignment)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.lock(out)):
         found = _existing(out, identity, place)
         if found is not None:
             return MergeResult(out, found, True)
-        draft = draft_folder(out)
-        shutil.rmtree(draft, ignore_errors=True)  # of a killed merge: its space counts as free
-        check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
-        draft.mkdir()
+        draft = make_draft(out)  # what a killed merge left is gone: its space counts as free
         try:
+            check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
             manifest = _merge_into(
                 Job(recipe, alignment, _expert_ids(recipe, place)), draft, identity, place, say
             )
             publish(draft, out, manifest)
         except BaseException as error:
             shutil.rmtree(draft, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise BadInput(f"the disk of {out.parent} is full; nothing was left behind") from error
+            if isinstance(error, OSError) and error.errno in FULL:
+                where = Path(error.filename).parent if error.filename else out.parent
+                raise BadInput(f"the disk of {where} is full; nothing was left behind") from error
             raise
     return MergeResult(out, manifest, False)
 

@@ -57,7 +57,7 @@ def push(result: MergeResult, repo: str, *, private: bool, db: Path) -> str:
     operations = [CommitOperationAdd(path.name, path) for path in files]
     operations += [CommitOperationAdd(name, data) for name, data in written.items()]
     api = HfApi()
-    made = _asked(repo, lambda: api.create_repo(repo, private=private, exist_ok=True))
+    made = _asked(repo, lambda: api.create_repo(repo, private=private or None, exist_ok=True))
     _asked(
         repo,
         lambda: api.create_commit(made.repo_id, operations, commit_message=f"{result.manifest['label']}"),

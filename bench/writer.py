@@ -6,6 +6,7 @@ folder that looks like a checkpoint.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 4_000_000_000
 MANIFEST = "mergeboard.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)  # how a disk without room, or a quota, answers
 MANIFEST_KEYS = (
     "merge_id", "method", "label", "parameters", "base", "experts", "fingerprint", "seconds", "statistics_seconds",
     "peak_bytes",
@@ -34,6 +36,21 @@ UNNAMED_CONFIG = "config.json.draft"  # without a config.json, no tool takes a d
 def draft_folder(out: Path) -> Path:
     """Where `out` is prepared: hidden, beside it, so that the final rename stays on one disk."""
     return out.parent / f".{out.name}.partial"
+
+
+def make_draft(out: Path) -> Path:
+    """An empty draft folder for `out`; what a killed merge left there is removed. BadInput where none can be made."""
+    draft = draft_folder(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        draft.mkdir()
+    except OSError as error:
+        raise BadInput(
+            f"cannot write to {out.parent} ({error.strerror}): choose another --out, or make the folder writable"
+        ) from error
+    return draft
 
 
 class CheckpointWriter:
@@ -71,8 +88,7 @@ class CheckpointWriter:
         start = 8 + len(text)
         file.flush()  # what follows is written past the buffer
         file.truncate(start + offset)
-        if offset and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, start + offset)  # a full disk says so now
+        _reserve(file.fileno(), start + offset)
         for target in shard:
             self._places[target.info.name] = (file, start, target)
             start += target.nbytes
@@ -97,6 +113,17 @@ class CheckpointWriter:
             os.fsync(file.fileno())
             file.close()
         self._files = []
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Have a full disk say so now; where a file system reserves nothing, it says so at the block that has no room."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
 
 
 def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
