@@ -1,149 +1,23 @@
-"""mergekit's YAML (version 0.1.5): read one as a recipe of ours, or write a recipe as one.
-
-A method is translated only where both tools define the same arithmetic; then the results agree to the rounding of
-dtypes (ours computes in float32 always, mergekit in `dtype`), and up to what definitions leave open: the masks of
-DARE, and which of several equal magnitudes is trimmed. Everything else is refused and named. Definitions are those
-of mergekit's published code: `density` is the kept fraction, counted per tensor; an elected sum of zero counts as
-positive; `rescale` restores the L1 norm of a sparsified task vector.
-"""
+"""Read a mergekit YAML: every refusal names the file and what in it cannot be translated."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.checkpoint import Checkpoint, open_checkpoint
 from bench.errors import BadInput, unknown
+from bench.mergekit.fit import dtypes_of, same_tokens, unlike
+from bench.mergekit.table import COMMON, DTYPES, REQUIRED, TRANSLATIONS, Rule, Translation
 from bench.recipe import Recipe, build_recipe
 
-DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 KEYS = (
     "models", "slices", "modules", "merge_method", "base_model", "dtype", "out_dtype", "parameters",
     "tokenizer_source", "tokenizer", "chat_template",
 )  # fmt: skip
-REQUIRED = object()
-# What every merge of mergekit implies about the parameters that all our methods share.
-COMMON = {"embeddings": "merge", "norms": "same", "on_mismatch": "error", "files_from": "base"}
-# Ours alone, without effect on the result of models that mergekit takes at all (or without a place in its YAML).
-NO_EFFECT = ("nonfinite", "vocab", "tied_mismatch", "seed")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One parameter in both tools: names, mergekit's default, and how values are turned into one another."""
-
-    theirs: str
-    ours: str
-    default: Any
-    to_ours: Callable[[Any], Any] = field(default=lambda value: value)
-    to_theirs: Callable[[Any], Any] = field(default=lambda value: value)
-    per_model: bool = False
-
-
-def _named(theirs: str, ours: str, default: bool, values: Mapping[bool, Any]) -> Rule:
-    """A switch of mergekit whose two positions have names of ours."""
-    back = {name: switch for switch, name in values.items()}
-    return Rule(theirs, ours, default, values.__getitem__, back.__getitem__)
-
-
-def _share(fraction: float) -> float:
-    """mergekit keeps everything at 1 and above."""
-    return min(1.0, fraction)
-
-
-def _rest(fraction: float) -> float:
-    """1 - fraction, without the last digits that binary fractions leave (1 - 0.9 is 0.1)."""
-    return round(1.0 - _share(fraction), 12)
-
-
-@dataclass(frozen=True)
-class Translation:
-    """A method in both tools. `only` are parameters of mergekit's that must have this value; `fixed` are ours that
-    its definition implies; `idle` have no effect there; `weights` says whether models have a weight, `most` how
-    many experts there may be.
-    """
-
-    theirs: str
-    ours: str
-    rules: tuple[Rule, ...] = ()
-    only: Mapping[str, Any] = field(default_factory=dict)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    idle: tuple[str, ...] = ()
-    weights: bool = True
-    most: int | None = None
-
-    @property
-    def parameters(self) -> list[str]:
-        """Names that mergekit gives the method's parameters."""
-        weight = ["weight"] if self.weights else []
-        return [*weight, *(rule.theirs for rule in self.rules), *self.only, *self.idle]
-
-
-LAMBDA = Rule("lambda", "lambda", 1.0)
-DENSITY = Rule("density", "keep", 1.0, _share, per_model=True)
-DROPPED = Rule("density", "drop_rate", 1.0, _rest, _rest, per_model=True)
-RESCALE = _named("rescale", "rescale", True, {True: "l1", False: "none"})
-ELECTION = {"scope": "tensor", "zero_sign": "positive"}
-
-
-def _aggregate(default: bool) -> Rule:
-    return _named("normalize", "aggregate", default, {True: "mean", False: "sum"})
-
-
-TRANSLATIONS = (
-    Translation("linear", "average", only={"normalize": True}),
-    Translation(
-        "task_arithmetic",
-        "task_arithmetic",
-        (LAMBDA, Rule("normalize", "normalize", False)),
-        only={"density": 1.0, "rescale": False},
-        idle=("int8_mask",),
-    ),
-    Translation(
-        "ties",
-        "ties",
-        (LAMBDA, DENSITY, _aggregate(True)),
-        only={"rescale": False},
-        fixed={**ELECTION, "trim_rule": "exact"},
-        idle=("int8_mask",),
-    ),
-    Translation(
-        "dare_linear",
-        "dare",
-        (LAMBDA, DROPPED, RESCALE),
-        only={"normalize": False},
-        fixed={"drops": "all"},
-        idle=("int8_mask",),
-    ),
-    Translation(
-        "dare_ties",
-        "dare_ties",
-        (LAMBDA, DROPPED, RESCALE, _aggregate(False)),
-        fixed={**ELECTION, "trim_rule": "exact", "drops": "all", "keep": 1.0},
-        idle=("int8_mask",),
-    ),
-    Translation(
-        "slerp",
-        "slerp",
-        (Rule("t", "position", REQUIRED),),
-        fixed={"threshold": 0.9995, "granularity": "tensor", "on": "weights"},
-        weights=False,
-        most=1,
-    ),
-    Translation(
-        "sce", "sce", (Rule("select_topk", "keep", 1.0, _share),), idle=("int8_mask",), weights=False
-    ),
-    Translation(
-        "model_stock",
-        "model_stock",
-        (_named("filter_wise", "granularity", False, {False: "tensor", True: "row"}),),
-        fixed={"average": "cosine", "clamp": False},
-        weights=False,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -175,13 +49,17 @@ def recipe_of(
     found = read_mergekit(file)
     experts = [f"{spec}:{weight!r}" for spec, weight in found.experts]
     recipe = build_recipe(found.method, {**found.settings, **settings}, found.base, experts, opener=opener)
-    why = _unlike(recipe)
+    why = None if "vocab" in settings else unlike(recipe)
     if why:
         found.refuse(f"{why}, which mergekit does not merge")
-    if found.dtype is None and len({_dtype_of(model) for model in (recipe.base, *recipe.experts)}) > 1:
+    if found.dtype is None and len({dtypes_of(model) for model in (recipe.base, *recipe.experts)}) > 1:
         found.refuse("the models' dtypes differ and neither dtype nor out_dtype says which the result has")
-    if found.tokenizer_source is not None:
-        _check_tokenizers(recipe, found)
+    if found.tokenizer_source is not None and not same_tokens(recipe):
+        found.refuse(
+            f"tokenizer_source: {found.tokenizer_source} rebuilds the embeddings by token, which is translated only "
+            "where it changes nothing: all models with one tokenizer.json that names each row of the embedding. "
+            "Leave it out; --set vocab=by_token is the nearest of ours"
+        )
     return recipe
 
 
@@ -396,138 +274,3 @@ class _Reader:
         if extra:
             self.refuse(f"tokenizer: {extra[0]} cannot be translated: tokens are not added or padded here")
         return str(given.get("source", "union"))
-
-
-def _dtype_of(model: Checkpoint) -> tuple[str, ...]:
-    """Floating dtypes of a checkpoint."""
-    return tuple(sorted({t.dtype for t in model.tensors.values() if t.dtype in (*DTYPES.values(), "F64")}))
-
-
-def _unlike(recipe: Recipe) -> str | None:
-    """Why the models do not fit one another tensor by tensor, None when they do."""
-    for expert in recipe.experts:
-        if expert.tied != recipe.base.tied:
-            return f"{expert.name} and {recipe.base.name} differ in whether the LM head is tied"
-        for name, stored in recipe.base.tensors.items():
-            if name in expert.tensors and expert.tensors[name].shape != stored.shape:
-                return f"{name} of {expert.name} has another shape than the base's"
-    return None
-
-
-def _check_tokenizers(recipe: Recipe, found: Translated) -> None:
-    """A tokenizer source changes nothing when all tokenizers are the same and name every embedding row."""
-    import json
-
-    source = found.tokenizer_source
-    contents = {model.small_file("tokenizer.json") for model in (recipe.base, *recipe.experts)}
-    rows = recipe.base.config.get("vocab_size")
-    if len(contents) == 1 and (only := contents.pop()) is not None:
-        tokenizer = json.loads(only)
-        vocabulary = tokenizer.get("model", {}).get("vocab", {})
-        ids = set(vocabulary.values()) if isinstance(vocabulary, dict) else set(range(len(vocabulary)))
-        ids |= {token["id"] for token in tokenizer.get("added_tokens", [])}
-        if ids == set(range(rows if isinstance(rows, int) else -1)):
-            return
-    found.refuse(
-        f"tokenizer_source: {source} rebuilds the embeddings by token, which is translated only where it changes "
-        f"nothing: all models with one tokenizer.json that names each of the {rows} rows. Leave it out, or use "
-        "--set vocab=by_token on the command line"
-    )
-
-
-def write_mergekit(recipe: Recipe) -> str:
-    """A mergekit YAML that does the same merge; raises BadInput that names what mergekit cannot express."""
-    import yaml
-
-    pair = next((p for p in TRANSLATIONS if p.ours == recipe.name), None)
-    if pair is None:
-        able = ", ".join(p.ours for p in TRANSLATIONS)
-        raise BadInput(f"{recipe.name} cannot be written for mergekit, which has no such method; {able} can")
-    shared, per_model = _their_parameters(recipe, pair)
-    weights = {_spec(model): w for model, w in zip(recipe.experts, recipe.weights, strict=True)}
-    if len(weights) < len(recipe.experts):
-        raise BadInput(f"{recipe.name} cannot be written for mergekit with an expert that is given twice")
-    if pair.theirs == "linear":  # it averages the base too; with weight 0 the base only lends its files
-        base = _spec(recipe.base)
-        weights[base] = weights.get(base, 0.0) + recipe.parameters["include_base"]
-    elif _spec(recipe.base) in weights:
-        raise BadInput(f"{recipe.name} cannot be written for mergekit with the base as one of the experts")
-    models = [
-        {"model": spec, "parameters": {**({"weight": weight} if pair.weights else {}), **per_model}}
-        for spec, weight in weights.items()
-    ]
-    if pair.most is not None and len(models) > pair.most:
-        raise BadInput(
-            f"{recipe.name} of {len(models)} experts cannot be written for mergekit: it takes the base and one"
-        )
-    if why := _unlike(recipe):
-        raise BadInput(f"this recipe cannot be written for mergekit: {why}")
-    config = {
-        "merge_method": pair.theirs,
-        "base_model": _spec(recipe.base),
-        "models": [{k: v for k, v in model.items() if v} for model in models],
-        "parameters": shared,
-        "dtype": "float32",
-        "out_dtype": _their_dtype(recipe),
-    }
-    head = "# The same merge in mergekit 0.1.5: mergekit-yaml THIS_FILE OUT_FOLDER\n"
-    masks = "# DARE's random masks differ between the tools.\n" if pair.ours.startswith("dare") else ""
-    return head + masks + yaml.safe_dump({k: v for k, v in config.items() if v}, sort_keys=False)
-
-
-def save_mergekit(recipe: Recipe, file: Path) -> None:
-    """Write the YAML of a recipe into a new file."""
-    text = write_mergekit(recipe)
-    try:
-        with file.open("x", encoding="utf-8") as handle:
-            handle.write(text)
-    except FileExistsError:
-        raise BadInput(f"--write-mergekit {file} exists: choose another file or remove it") from None
-
-
-def _their_parameters(recipe: Recipe, pair: Translation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The merge's parameters and those of each model, in mergekit's terms."""
-    ours = dict(recipe.parameters)
-    shared: dict[str, Any] = {}
-    per_model: dict[str, Any] = {}
-    for rule in pair.rules:
-        value = ours.pop(rule.ours)
-        try:
-            (per_model if rule.per_model else shared)[rule.theirs] = rule.to_theirs(value)
-        except KeyError:
-            raise BadInput(
-                f"{recipe.name} with {rule.ours}={value} cannot be written for mergekit, which has no such option"
-            ) from None
-    for name, value in {**COMMON, **pair.fixed}.items():
-        if (found := ours.pop(name, value)) != value:
-            raise BadInput(
-                f"{recipe.name} with {name}={found} cannot be written for mergekit: it has only {name}={value}"
-            )
-    left = [name for name in ours if name not in (*NO_EFFECT, "out_dtype", "include_base")]
-    if left:
-        raise BadInput(f"{recipe.name} with {left[0]}={ours[left[0]]} cannot be written for mergekit")
-    return shared, per_model
-
-
-def _spec(model: Checkpoint) -> str:
-    """How mergekit finds the model: a folder by its path, else by its Hub id."""
-    local = model.name.startswith("zoo:") or Path(model.name).expanduser().exists()
-    spec = str(model.path) if local else model.name
-    if "+" in spec or "@" in spec:
-        raise BadInput(
-            f"mergekit reads + and @ in the model {spec!r} as adapter and revision: rename the folder"
-        )
-    return spec
-
-
-def _their_dtype(recipe: Recipe) -> str:
-    if recipe.method.out_dtype != "base":
-        return recipe.method.out_dtype
-    names = {stored: name for name, stored in DTYPES.items()}
-    found = _dtype_of(recipe.base)
-    if len(found) != 1 or found[0] not in names:
-        raise BadInput(
-            f"out_dtype=base cannot be written for mergekit: {recipe.base.name} has {', '.join(found)} weights; "
-            "give one with --set out_dtype=..."
-        )
-    return names[found[0]]
