@@ -117,7 +117,7 @@ def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) ->
     page.get_by_role("link", name="Responses").click()
     page.get_by_role("heading", name="Responses").wait_for()
     page.get_by_text("What is 0 + 0?").wait_for()
-    page.get_by_test_id("stSelectbox").filter(has_text="base").last.click()
+    page.get_by_test_id("stMain").get_by_test_id("stSelectbox").first.click()
     page.get_by_role("option", name="fim_ties †").click()
     page.get_by_text("† fim_ties is a reconstruction").wait_for()
     page.get_by_role("radio", name="correct").click()
