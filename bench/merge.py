@@ -26,7 +26,6 @@ from bench.writer import (
     FULL,
     UNNAMED_CONFIG,
     CheckpointWriter,
-    check_disk,
     copy_companions,
     make_draft,
     publish,
@@ -108,9 +107,8 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
         found = _existing(out, identity, place)
         if found is not None:
             return MergeResult(out, found, True)
-        draft = make_draft(out)  # what a killed merge left is gone: its space counts as free
+        draft = make_draft(out, alignment.nbytes, f"the merge {recipe.label}")
         try:
-            check_disk(out.parent, alignment.nbytes, f"the merge {recipe.label}")
             manifest = _merge_into(
                 Job(recipe, alignment, _expert_ids(recipe, place)), draft, identity, place, say
             )

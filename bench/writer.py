@@ -38,13 +38,17 @@ def draft_folder(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
-def make_draft(out: Path) -> Path:
-    """An empty draft folder for `out`; what a killed merge left there is removed. BadInput where none can be made."""
+def make_draft(out: Path, needed: int, what: str) -> Path:
+    """An empty draft folder for `out`, on a disk with `needed` bytes free once a killed merge's draft is gone.
+
+    BadInput where it does not fit, or where nothing can be written.
+    """
     draft = draft_folder(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if draft.is_dir():
             shutil.rmtree(draft)
+        check_disk(out.parent, needed, what)
         draft.mkdir()
     except OSError as error:
         raise BadInput(

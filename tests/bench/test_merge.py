@@ -304,11 +304,11 @@ torch.set_num_threads(1)
 from bench.merge import Place, merge
 from bench.recipe import build_recipe
 
-folder, pause = Path(sys.argv[1]), float(sys.argv[2])
+folder, pause, stop_at = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 
 def say(text):
     print(text, flush=True)
-    time.sleep(pause)
+    time.sleep(60 if text.startswith(stop_at) else pause)
 
 recipe = build_recipe("ties", {"keep": 0.5}, str(folder / "base"), [str(folder / "expert")])
 result = merge(recipe, folder / "out", Place(folder / "runs"), say=say)
@@ -316,15 +316,16 @@ print("reused" if result.reused else "merged", flush=True)
 """
 
 
-def _child(folder: Path, pause: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, str(folder), str(pause)]
+def _child(folder: Path, pause: float, stop_at: str = "never") -> subprocess.Popen[str]:
+    """A merge that waits a little at everything it says, and long enough to be killed at `stop_at`."""
+    command = [sys.executable, "-c", CHILD, str(folder), str(pause), stop_at]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("at", ["pass 2", "merging 5", "merging 26"])
+@pytest.mark.parametrize("at", ["pass 2", "merged model.layers.0.mlp", "merged model.norm"])
 def test_a_killed_merge_leaves_no_checkpoint_and_the_next_one_succeeds(at: str, tmp_path: Path) -> None:
     pair(tmp_path)
-    child = _child(tmp_path, 0.05)
+    child = _child(tmp_path, 0, at)
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith(at):
@@ -357,7 +358,7 @@ def test_an_interrupted_merge_cleans_up(tmp_path: Path) -> None:
     pair(tmp_path)
 
     def interrupt(text: str) -> None:
-        if text.startswith("merging 5"):
+        if text.startswith("merged model.layers.1"):
             raise KeyboardInterrupt
 
     recipe = build_recipe("ties", {}, str(tmp_path / "base"), [str(tmp_path / "expert")])
