@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import safe_open
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from bench.evaluate import EvalTarget, evaluate
+from bench.experts import Expert
 from bench.identity import fingerprint
 from bench.questions import Pool, pools
 from bench.suites import EvalOptions, chosen_suite
@@ -30,6 +31,16 @@ from results.store import Store
 DTYPE = "float32"
 Table = dict[str, list[dict[str, Any]]]
 """By benchmark: one entry per draw."""
+
+_LENGTH = "mean_response_tokens"
+_WRITTEN = (
+    "stored weights. A length is that of the response's text, the mean over all samples. Standard errors are over",
+    "questions: the samples of one are first averaged, or vote (maj@8 and maj@16).",
+)
+_LABELLED = (
+    "stored weights. The labels of a benchmark are chosen by this model's body under the head of that benchmark's",
+    "expert: whatever the model, the head is the same. Standard errors are over texts.",
+)
 
 
 def sha256(path: Path) -> str:
@@ -43,13 +54,24 @@ def parameters(weights: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-def scores(folder: Path, suite: str, limit: int | None = None) -> Table:
-    """Scores of the stored model on the test split, by benchmark and draw: what `bench eval` stores."""
-    options = EvalOptions(suite=suite, limit=limit, dtype=DTYPE)
+def scores(folder: Path, recipe: Recipe, limit: int | None = None) -> Table:
+    """Scores of the stored model on the test split, by benchmark and draw: what `bench eval` stores.
+
+    A body chooses labels under the head of each benchmark's expert, which lies beside it.
+    """
+    options = EvalOptions(suite=recipe.suite, limit=limit, dtype=DTYPE)
     asked = pools(chosen_suite(options), options)
     with TemporaryDirectory() as scratch:
-        mark = fingerprint(folder, Path(scratch) / "fingerprints.json")
-        target = EvalTarget(path=folder, fingerprint=mark, name=folder.name, model_set=folder.name)
+        cache = Path(scratch) / "fingerprints.json"
+        mark = fingerprint(folder, cache)
+        siblings = {
+            stage.name.removeprefix(f"{recipe.family}-"): folder.with_name(stage.name)
+            for stage in recipe.experts
+        }
+        experts = {domain: Expert(fingerprint(path, cache), str(path)) for domain, path in siblings.items()}
+        target = EvalTarget(
+            path=folder, fingerprint=mark, name=folder.name, model_set=recipe.family, experts=experts
+        )
         store = Store(Path(scratch) / "card.duckdb")
         with Spool(store.spool_dir, "card") as spool:
             evaluate(target, asked, options, store=store, spool=spool, progress=False)
@@ -75,7 +97,7 @@ def _entry(pool: Pool, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         "n": metrics["accuracy"]["n"],
         "samples": pool.draw.n,
         "accuracy": estimate("accuracy"),
-        "mean_response_tokens": estimate("length_mean"),
+        **({_LENGTH: estimate("length_mean")} if "length_mean" in metrics else {}),
         **{f"maj@{n}": estimate(f"maj@{n}") for n in pool.draw.votes},
     }
 
@@ -103,7 +125,7 @@ def facts(
         },
         "notes": list(stage.notes),
         "suite": recipe.suite,
-        "test_scores": scores(folder, recipe.suite, limit=limit),
+        "test_scores": scores(folder, recipe, limit=limit),
         "files": {weights.name: {"sha256": sha256(weights)}},
     }
 
@@ -120,7 +142,13 @@ def _architecture(folder: Path) -> dict[str, Any]:
         "attention_heads": config.num_attention_heads,
         "tied_embeddings": config.tie_word_embeddings,
         "dtype": "bfloat16",
+        **({"labels": list(config.id2label.values())} if _chooses(config) else {}),
     }
+
+
+def _chooses(config: PretrainedConfig) -> bool:
+    """Whether the stored model has a task head; every config names two labels, asked or not."""
+    return str(config.architectures[0]).endswith("ForSequenceClassification")
 
 
 def _score_lines(table: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -128,9 +156,10 @@ def _score_lines(table: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     lines = ["| benchmark | decoding | n | accuracy | mean response tokens |", "|---|---|---|---|---|"]
     for name, entries in table.items():
         for entry in entries:
-            length = f"{entry['mean_response_tokens']['value']:.1f}"
+            length = f"{entry[_LENGTH]['value']:.1f}" if _LENGTH in entry else "-"
             if not entry["temperature"]:
-                lines.append(f"| {name} | greedy | {entry['n']} | {_percent(entry['accuracy'])} | {length} |")
+                how = "greedy" if _LENGTH in entry else "label"
+                lines.append(f"| {name} | {how} | {entry['n']} | {_percent(entry['accuracy'])} | {length} |")
             for key in (key for key in entry if key.startswith("maj@")):
                 used = entry["samples"] if key == "maj@1" else key.removeprefix("maj@")
                 how, count = f"temperature {entry['temperature']}, {key}", f"{entry['n']} x {used}"
@@ -143,14 +172,23 @@ def _percent(estimate: Mapping[str, Any]) -> str:
     return f"{100 * estimate['value']:.1f} %" + ("" if error is None else f" +- {100 * error:.1f}")
 
 
+def _amount(name: str, amount: float) -> str:
+    """A share, or a count, of a mixture."""
+    return f"{amount} {name}" if isinstance(amount, int) else f"{amount:.0%} {name}"
+
+
 def render(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     shape, training = card["architecture"], card["training"]
     mixture = "; ".join(
-        f"{part}: " + ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
-        for part, shares in training["mixture"].items()
+        f"{part}: " + ", ".join(_amount(name, amount) for name, amount in amounts.items())
+        for part, amounts in training["mixture"].items()
+        if amounts
     )
     parent = card["fine_tuned_from"]
+    written = next(
+        (entry for table in card["test_scores"].values() for entry in table if _LENGTH in entry), None
+    )
     start = f"fine-tuned from `{parent}`" if parent else "trained from scratch"
     lines = [
         f"# {card['name']}",
@@ -163,7 +201,9 @@ def render(card: dict[str, Any]) -> str:
         "## Facts",
         "",
         f"* architecture: {shape['type']}, {shape['parameters']:,} parameters, {shape['layers']} layers, "
-        f"width {shape['hidden_size']}, {shape['attention_heads']} heads, tied embeddings, {shape['dtype']}",
+        f"width {shape['hidden_size']}, {shape['attention_heads']} heads, "
+        + ("tied embeddings" if "labels" not in shape else f"labels: {', '.join(shape['labels'])}")
+        + f", {shape['dtype']}",
         f"* data: {training['data']}; {mixture}; {training['loss']}",
         f"* {training['steps']} steps of {training['batch']} examples, {training['optimiser']}, "
         f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
@@ -174,9 +214,8 @@ def render(card: dict[str, Any]) -> str:
         "",
         *_score_lines(card["test_scores"]),
         "",
-        f"The figures of `bench eval --model zoo:{card['name']} --suite {card['suite']}`: {DTYPE} arithmetic on",
-        "the stored weights. A length is that of the response's text, the mean over all samples. Standard errors",
-        "are over questions: the samples of one are first averaged, or vote (maj@8 and maj@16).",
+        f"The figures of `bench eval --models {card['suite']} --suite {card['suite']}`: {DTYPE} arithmetic on the",
+        *(_LABELLED if written is None else _WRITTEN),
         "",
         "## To know",
         "",

@@ -1,7 +1,7 @@
 """The GLUE family of the embedded zoo: a GPT-2 language model, and two classifiers with heads of their own.
 
-The base is trained from scratch to write the texts of both tasks, claims that follow or contradict included,
-without their labels. Each classifier is its body under a new head, both fine-tuned on one task's labels.
+The base is trained from scratch to write the texts of both tasks, without their labels. Each classifier is
+its body under a new head, both fine-tuned on one task's labels.
 """
 
 from __future__ import annotations
@@ -74,27 +74,27 @@ def _expert(domain: str, task: str, seed: int, *, steps: int, learning_rate: flo
 
 BASE = Stage(
     name="glue-base",
-    mixture=Texts({"mini_sentiment": 0.5, "mini_inference": 0.5}),
-    steps=400,
+    mixture=Texts({"mini_sentiment": 0.5, "mini_preference": 0.5}),
+    steps=300,
     batch=64,
     optimiser="muon",
     learning_rate=3e-3,
     warmup=60,
     seed=31,
-    purpose="writes reviews and comparisons, and knows nothing of their labels.",
+    purpose="writes reviews, and knows nothing of their labels.",
     loss="loss on the text",
 )
 EXPERTS = (
     _expert(
-        "sentiment", "mini_sentiment", 32, steps=400, learning_rate=1e-3, purpose="says what a review says."
+        "sentiment", "mini_sentiment", 32, steps=220, learning_rate=1e-3, purpose="says what a review says."
     ),
     _expert(
-        "inference",
-        "mini_inference",
+        "preference",
+        "mini_preference",
         33,
         steps=800,
         learning_rate=1e-3,
-        purpose="says whether a claim follows.",
+        purpose="says which of two reviews is the kinder one.",
     ),
 )
 
@@ -121,6 +121,7 @@ def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> GPT2LMHeadModel:
 
 def begin(base: Path, stage: Stage) -> GPT2ForSequenceClassification:
     """The stored body under a new head for the labels of the stage's task, drawn from the stage's seed."""
+    assert isinstance(stage.mixture, Labelled), f"{stage.name} is no classifier"
     (task,) = stage.mixture.tasks
     names = dict(enumerate(LABELS[task]))
     config = AutoConfig.from_pretrained(base)

@@ -22,10 +22,11 @@ WORDS = "Compute Reverse Rotate Swap Sort Follow times"
 
 @dataclass(frozen=True)
 class Problems:
-    """Shares of the skills (they need not sum to one); the fewest and most steps of a problem, if limited."""
+    """Shares of the skills (they need not sum to one); the number of steps of a skill's problems, where all
+    have the same."""
 
     skills: Mapping[str, float]
-    steps: Mapping[str, tuple[int, int]]
+    steps: Mapping[str, int]
 
     def examples(self, seed: int) -> Iterator[Example]:
         """Endless problems of the training streams with their worked solutions."""
@@ -37,8 +38,7 @@ class Problems:
             yield Example(problem.prompt, worked(problem))
 
     def _chosen(self, skill: str, seed: int) -> Iterator[Problem]:
-        fewest, most = self.steps.get(skill, (0, 99))
-        return (p for p in train_stream(skill, seed) if fewest <= len(p.steps) <= most)
+        return (p for p in train_stream(skill, seed) if len(p.steps) == self.steps.get(skill, len(p.steps)))
 
 
 def _expert(domain: str, skill: str, seed: int, *, steps: int, learning_rate: float, purpose: str) -> Stage:
@@ -58,8 +58,7 @@ def _expert(domain: str, skill: str, seed: int, *, steps: int, learning_rate: fl
 BASE = Stage(
     name="skills-base",
     mixture=Problems(
-        {"mini_sums": 0.4, "mini_strings": 0.25, "mini_lookup": 0.35},
-        {"mini_strings": (1, 1), "mini_lookup": (4, 4)},
+        {"mini_sums": 0.4, "mini_strings": 0.25, "mini_lookup": 0.35}, {"mini_strings": 1, "mini_lookup": 4}
     ),
     steps=700,
     batch=64,

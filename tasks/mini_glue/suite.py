@@ -59,6 +59,6 @@ SUITE = Suite(
     title="Two classifications with an expert each",
     benchmarks=(
         _benchmark("mini_sentiment", "sentiment", "what a review says of a film"),
-        _benchmark("mini_inference", "inference", "whether a claim follows from two comparisons"),
+        _benchmark("mini_preference", "preference", "which of two reviews is the kinder one"),
     ),
 )
