@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 # Statistics of a module's inputs belong to its matrix (or its norm's scale), not to its bias.
 OF_MATRICES = {"inputs_random_tokens", "gram_data"}
 OF_WEIGHTS = {*OF_MATRICES, "channels_data"}
+TASK_HEADS = ("score.", "classifier.")
 OF_ALL_MODELS = {"distance_data", "optimised"}
 
 
@@ -81,6 +82,8 @@ class Subject:
         """What is computed of whom, for a person."""
         whom = "all models" if self.need.kind in OF_ALL_MODELS else self.model.name
         where = {"aligned": " at its sign-aligned weights", "base": "", "experts": ""}[self.need.of]
+        if self.need.of == "base" and self.expert is not None:
+            where = f" on {self.data[0].name}" if self.source == 0 else " at the base's weights"
         return f"{self.need.kind} of {whom}{where}"
 
     @property
@@ -93,10 +96,10 @@ class Subject:
 
 
 def is_classifier(model: Checkpoint) -> bool:
-    """Whether a checkpoint's config names a sequence classifier."""
-    return any(
-        str(name).endswith("ForSequenceClassification") for name in model.config.get("architectures") or ()
-    )
+    """Whether a checkpoint is a sequence classifier: its config names one, or it stores a task head."""
+    classes = model.config.get("architectures") or ()
+    named = any(str(name).endswith("ForSequenceClassification") for name in classes)
+    return named or any(name.startswith(TASK_HEADS) for name in model.tensors)
 
 
 def wanted(need: Need, targets: tuple[Target, ...]) -> tuple[Target, ...]:
