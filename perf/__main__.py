@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from perf import checkpoints, peer, report
 from perf.cases import Case, chosen
 from perf.checkpoints import Shape, models_of
@@ -41,6 +43,11 @@ class Benchmark:
         self.asked = asked
         self.data: Path = asked.data.resolve()
         self.data.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.data / ".lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise SystemExit(f"another run measures in {self.data}: wait for it") from None
         self.work = self.data / "work"
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()

@@ -20,7 +20,8 @@ class Case:
     `faster` is the least required ratio of the peer's seconds to ours; `against` names another case of ours whose
     cost bounds this one by `at_most`: in seconds of the process, or, `per_byte`, in seconds of merging per byte read.
     `planted`: its statistics are put where the program keeps what it computed before, so that only merging is
-    measured. `anonymous`, `resident` (bytes) and `seconds` are the most allowed.
+    measured. `anonymous`, `resident` (bytes) and `seconds` are the most allowed; `memory_like` names a case of
+    another size or number of experts that must need about as much memory, compared when both have run.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Case:
     anonymous: float | None = 1.5 * GB
     resident: float | None = None
     seconds: float | None = None
+    memory_like: str | None = None
 
 
 TIES = {"keep": 0.2, "zero_sign": "positive"}
@@ -64,7 +66,10 @@ CASES = (
         faster=12.0,
     ),
     Case("ties_model", "ties", {**TIES, "scope": "model"}, against="ties", at_most=1.5),
-    Case("ties_small", "ties", {**TIES, "scope": "tensor"}, shape="small", experts=5),
+    Case("ties_three", "ties", {**TIES, "scope": "tensor"}, shape="small", memory_like="ties"),
+    Case(
+        "ties_small", "ties", {**TIES, "scope": "tensor"}, shape="small", experts=5, memory_like="ties_three"
+    ),
     Case(
         "drift_median",
         "drift_median",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from perf.cases import GB, Case
 from perf.measure import Usage
 
+ALIKE = 1.25  # peaks within this factor count as independent of what differs
+
 
 @dataclass
 class Row:
@@ -74,6 +76,13 @@ def checks(row: Row, rows: Mapping[str, Row]) -> list[Check]:
             ratio = row.ours.seconds / other.ours.seconds
             what = f"seconds, over {case.against}"
         found.append(Check(what, f"{ratio:.2f}", f"<= {case.at_most:g}", ratio <= case.at_most))
+    like = rows.get(case.memory_like or "")
+    if like and like.ours:
+        ratio = row.ours.anonymous / like.ours.anonymous
+        met = 1 / ALIKE <= ratio <= ALIKE
+        found.append(
+            Check(f"anonymous peak, over {case.memory_like}", f"{ratio:.2f}", f"within {ALIKE:g}x", met)
+        )
     limits = (
         ("seconds", row.ours.seconds, case.seconds, 1, "s"),
         ("anonymous peak", row.ours.anonymous, case.anonymous, GB, "GB"),

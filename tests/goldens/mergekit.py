@@ -1,7 +1,8 @@
 """What mergekit 0.1.5 itself makes of tiny models: cases, their inputs, and the program that stores its outputs.
 
     python -m tests.goldens.mergekit            run mergekit (in perf/.venv-mergekit) and store what it writes
-    python -m tests.goldens.mergekit --check    run it and compare with what is stored; 1 if anything differs
+    python -m tests.goldens.mergekit --check    run it again, also on the YAML that `bench plan --write-mergekit`
+                                                writes for each case; 1 if anything differs from what is stored
 
 Tests read only the stored file, so they need no mergekit. Inputs are drawn from NumPy's frozen legacy generator.
 """
@@ -9,6 +10,7 @@ Tests read only the stored file, so they need no mergekit. Inputs are drawn from
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -184,38 +186,57 @@ def expected(case: str) -> Tensors:
     return unflat(load_file(STORED)[case], CASES[case].model)
 
 
-def made_by_mergekit() -> Tensors:
-    """Run mergekit on every case; its results by case, flat."""
+def made_by_mergekit(folder: Path, case: str, config: str) -> Tensor:
+    """Run mergekit on a YAML; the result, flat. The seed makes DARE's masks the same each time."""
     from perf import peer
 
-    peer.ready()
-    made = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_models(folder)
-        for case, what in CASES.items():
-            file, out = folder / f"{case}.yml", folder / f"{case}-out"
-            file.write_text(yaml.safe_dump(what.config(folder)))
-            # A seed, so that regenerating gives the same masks.
-            command = [*map(str, peer.command(file, out)), "--random-seed", "1"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{case}: {done.stderr}"
-            made[case] = flat(tensors_of(out)).contiguous()
-            assert len(made[case]) == len(flat(tensors(what.model, what.deltas)[0])), case
+    file, out = folder / f"{case}.yml", folder / f"{case}-out"
+    file.write_text(config)
+    shutil.rmtree(out, ignore_errors=True)
+    command = [*map(str, peer.command(file, out)), "--random-seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{case}: {done.stderr}"
+    made = flat(tensors_of(out)).contiguous()
+    assert len(made) == len(flat(tensors(CASES[case].model, CASES[case].deltas)[0])), case
     return made
+
+
+def differing(folder: Path) -> list[str]:
+    """Cases of which mergekit now makes something else: from the case's YAML, or from the one that we write of it."""
+    from bench.mergekit import recipe_of, write_mergekit
+
+    stored, found = load_file(STORED), []
+    for case, what in CASES.items():
+        given = folder / f"{case}-given.yml"
+        given.write_text(yaml.safe_dump(what.config(folder)))
+        made = {"given": made_by_mergekit(folder, case, given.read_text())}
+        if what.dtype == "float32":  # what we write computes in float32 always
+            made["written by us"] = made_by_mergekit(folder, case, write_mergekit(recipe_of(given, {})))
+        found += [
+            f"{case} ({which})" for which, result in made.items() if not torch.equal(result, stored[case])
+        ]
+    return found
 
 
 def main() -> int:
     """Store or check; the exit code."""
-    made = made_by_mergekit()
-    if "--check" not in sys.argv:
-        save_file(made, STORED)
-        print(f"{STORED}: {len(made)} cases, {STORED.stat().st_size} bytes")
-        return 0
-    stored = load_file(STORED)
-    differing = [case for case in CASES if case not in stored or not torch.equal(stored[case], made[case])]
-    print(f"differing: {', '.join(differing) or 'none'}")
-    return bool(differing)
+    from perf import peer
+
+    peer.ready()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_models(folder)
+        if "--check" in sys.argv:
+            found = differing(folder)
+            print(f"differing: {', '.join(found) or 'none'}")
+            return bool(found)
+        made = {
+            case: made_by_mergekit(folder, case, yaml.safe_dump(what.config(folder)))
+            for case, what in CASES.items()
+        }
+    save_file(made, STORED)
+    print(f"{STORED.name}: {len(made)} cases, {STORED.stat().st_size} bytes")
+    return 0
 
 
 if __name__ == "__main__":

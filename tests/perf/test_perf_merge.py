@@ -62,20 +62,29 @@ def test_requirements_are_met_or_not() -> None:
     cases = {case.name: case for case in CASES}
     ties = Row(cases["ties"], "x", 100, Usage(10, 10**9, 10**9), Usage(119, 0, 0), merging=8)
     model = Row(cases["ties_model"], "x", 100, Usage(15.1, 2 * 10**9, 0), merging=8)
-    small = Row(cases["ties_small"], "x", 100, Usage(5, 0, 0), merging=4)
+    three = Row(cases["ties_three"], "x", 100, Usage(5, 13 * 10**8, 0), merging=4)
+    small = Row(cases["ties_small"], "x", 100, Usage(5, 12 * 10**8, 0), merging=4)
     drift = Row(cases["drift_median"], "x", 300, Usage(30, 0, 0), merging=24)
-    rows = {row.case.name: row for row in (ties, model, small, drift)}
+    rows = {row.case.name: row for row in (ties, model, three, small, drift)}
     found = {(name, c.what.split()[0]): c for name, row in rows.items() for c in checks(row, rows)}
     assert (found["ties", "times"].measured, found["ties", "times"].met) == ("11.9", False)
     assert found["ties", "anonymous"].met
     assert not found["ties_model", "anonymous"].met
+    likes = {name: c for name, row in rows.items() for c in checks(row, rows) if "peak, over" in c.what}
+    assert [(c.measured, c.met) for c in likes.values()] == [("1.30", False), ("0.92", True)]
     assert (found["ties_model", "seconds,"].measured, found["ties_model", "seconds,"].met) == ("1.51", False)
     assert (found["drift_median", "seconds"].measured, found["drift_median", "seconds"].met) == ("2.00", True)
     assert checks(replace(ties, peer=None), rows)[0].what == "anonymous peak"
 
 
 def test_a_case_brings_what_it_is_compared_with() -> None:
-    assert [case.name for case in chosen("drift_median")] == ["ties_small", "drift_median"]
+    assert [case.name for case in chosen("ties_model")] == ["ties", "ties_model"]
+    assert [case.name for case in chosen("drift_median")] == [
+        "ties",
+        "ties_three",
+        "ties_small",
+        "drift_median",
+    ]
     with pytest.raises(SystemExit, match="no such merge; known: task_arithmetic"):
         chosen("tie")
 
