@@ -116,8 +116,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
         except BaseException as error:
             shutil.rmtree(draft, ignore_errors=True)
             if isinstance(error, OSError) and error.errno in FULL:
-                where = Path(error.filename).parent if error.filename else out.parent
-                raise BadInput(f"the disk of {where} is full; nothing was left behind") from error
+                raise BadInput(f"the disk of {out.parent} is full; nothing was left behind") from error
             raise
     return MergeResult(out, manifest, False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -10,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from tests.helpers.checkpoints import (
     tensors_of,
     write_checkpoint,
 )
+from tests.helpers.disks import mounted
 from tests.helpers.models import gpt2, qwen2, save
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -367,23 +366,8 @@ def test_an_interrupted_merge_cleans_up(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*out*partial")) and not (tmp_path / "out").exists()
 
 
-@contextlib.contextmanager
-def _full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`folder` on a file system of 256 kB; where none may be mounted, the kernel's answer of a full disk."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    mounted = shutil.which("mount") is not None and subprocess.run(mount, capture_output=True).returncode == 0
-    if not mounted:
-
-        def full(*arguments: Any) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    try:
-        yield
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(folder)], check=True)
+def _no_room(*arguments: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(
@@ -391,11 +375,56 @@ def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(
 ) -> None:
     pair(tmp_path, vocab_size=8000)
     roomy = shutil.disk_usage(tmp_path)._replace(free=10**12)
-    with _full_disk(tmp_path / "small", monkeypatch):
+    with mounted(tmp_path / "small", "size=256k") as real:
+        if not real:  # the kernel's answer of a full disk
+            monkeypatch.setattr(os, "posix_fallocate", _no_room)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: roomy)
         with pytest.raises(BadInput, match="disk of .*small is full; nothing was left behind"):
             _merge(tmp_path, "small/out")
         assert not list((tmp_path / "small").iterdir())
+
+
+@pytest.mark.parametrize("reserves", [True, False])
+def test_a_disk_that_fills_up_in_the_middle(
+    reserves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights fit and the tokenizer does not; or nothing can be reserved and a block finds no room."""
+    base, _ = pair(tmp_path, vocab_size=8000 if not reserves else 17)
+    (base / "tokenizer.json").write_bytes(b" " * 400_000)
+    roomy = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    with mounted(tmp_path / "small", "size=256k") as real:
+        if not reserves:
+
+            def unsupported(*arguments: Any) -> None:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+            monkeypatch.setattr(os, "posix_fallocate", unsupported)
+        if not real:
+            monkeypatch.setattr(*((shutil, "copyfile") if reserves else (os, "pwrite")), _no_room)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: roomy)
+        with pytest.raises(BadInput, match="disk of .*small is full; nothing was left behind"):
+            _merge(tmp_path, "small/out")
+        assert not list((tmp_path / "small").iterdir())
+
+
+@pytest.mark.parametrize("place", ["mount", "behind a file"])
+def test_an_output_that_cannot_be_written_is_said(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write through any permission, but not to a read-only file system and not behind a file."""
+    pair(tmp_path)
+    if place == "behind a file":
+        (tmp_path / "small").write_text("mine")
+        with pytest.raises(BadInput, match=r"cannot write to .*small \(.*choose another --out"):
+            _merge(tmp_path, "small/out")
+        assert (tmp_path / "small").read_text() == "mine"
+        return
+    with mounted(tmp_path / "small", "ro,size=64m") as real:
+        if not real:
+            (tmp_path / "small").rmdir()
+            (tmp_path / "small").symlink_to("/proc/fs")  # nobody makes folders there
+        with pytest.raises(BadInput, match=r"cannot write to .*small \(.*choose another --out"):
+            _merge(tmp_path, "small/out")
 
 
 def test_too_little_disk_is_refused_before_anything_is_written(
