@@ -9,16 +9,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.alignment import align
 from bench.data import ExampleSet, data_needs
+from bench.executor import Job
 from bench.merge import MergeResult, Place, merge
 from bench.recipe import Recipe, build_method, build_recipe
 from bench.statistics import Subject, subjects
@@ -29,6 +32,7 @@ from tests.helpers.checkpoints import Tensors, tensors_of, write_checkpoint
 
 UP = "model.layers.0.mlp.up_proj.weight"
 GATE = "model.layers.0.mlp.gate_proj.weight"
+EMBEDDING = "model.embed_tokens.weight"
 CLASSIFIER: dict[str, Any] = {"architectures": ["Qwen2ForSequenceClassification"]}
 
 Planted = Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]]
@@ -62,7 +66,9 @@ def run_whole(
         public = {key.rstrip("_"): value for key, value in settings.items()}
         # Coefficients are optimised for classifiers only; what is planted asks for nothing else of one.
         needs = build_method(method, public).needs()
-        config = CLASSIFIER if any(need.kind == "optimised" for need in needs) else {}
+        config: dict[str, Any] = CLASSIFIER if any(need.kind == "optimised" for need in needs) else {}
+        if EMBEDDING in base:
+            config = {**config, "hidden_size": base[EMBEDDING].shape[1]}
         # A few single tensors lack a head, which is allowed where the embedding is said to be one.
         config = {**config, "tie_word_embeddings": "lm_head.weight" not in base}
         write_checkpoint(folder / "base", base, **config)
@@ -94,6 +100,11 @@ def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Planted]) -> No
         given, count = statistics[need.name], len(subjects(need, recipe, targets))
         assert isinstance(given, Mapping) or len(given) == count, f"{need.name} has {count} subjects"
     plant_all(recipe, of, folder=place.statistics, memory=place.fingerprints)
+
+
+def set_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Merge in runs of `block` elements (a multiple of 65,536) from now on."""
+    monkeypatch.setattr("bench.merge.Job", partial(Job, block=block))
 
 
 def some_data(method: Method, experts: int) -> tuple[ExampleSet, ...]:

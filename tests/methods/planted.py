@@ -17,27 +17,28 @@ BLOCKS = ("block 0", "block 1")
 GROUPS = (*BLOCKS, "model.embed_tokens", "model.norm", "lm_head")
 
 
-def statistics(method: str, settings: dict[str, Any], order: Sequence[int]) -> dict[str, Any]:
-    """What `method` needs on models of Qwen2 shape for the experts `order`, as the harness plants it."""
+def statistics(method: str, settings: dict[str, Any], order: Sequence[int], **config: Any) -> dict[str, Any]:
+    """What `method` needs for the experts `order` on models of the tiny Qwen2 shape, changed by `config`, as the
+    harness plants it."""
     needs = build_method(method, {key.rstrip("_"): value for key, value in settings.items()}).needs()
-    return {need.name: _planted(need, order) for need in needs}
+    return {need.name: _planted(need, order, config) for need in needs}
 
 
-def _planted(need: Need, order: Sequence[int]) -> Any:
+def _planted(need: Need, order: Sequence[int], config: dict[str, Any]) -> Any:
     if need.kind == "distance_data":
         table = _numbers(77, 9, 9)
         table = table + table.T - 2 * np.diag(np.diag(table))
         return [{"model": torch.from_numpy(table[m][list(order)])} for m in order]
     if need.kind == "optimised":
-        shapes = {"model": ()} if need.scope == "model" else qwen2_tensors(0)
+        shapes = {"model": ()} if need.scope == "model" else qwen2_tensors(0, **config)
         return {name: torch.from_numpy(_numbers(len(name), 9)[list(order)]) for name in shapes}
     if need.per_expert:
-        return [_of_subject(need, 100 + m) for m in order]
-    return _of_subject(need, 100)
+        return [_of_subject(need, 100 + m, config) for m in order]
+    return _of_subject(need, 100, config)
 
 
-def _of_subject(need: Need, seed: int) -> Tensors:
-    wild = qwen2_tensors(seed)
+def _of_subject(need: Need, seed: int, config: dict[str, Any]) -> Tensors:
+    wild = qwen2_tensors(seed, **config)
     if need.kind == "fisher_random_tokens":
         return {name: t.square() for name, t in wild.items() if is_matrix(name)}
     if need.kind == "fisher_data":

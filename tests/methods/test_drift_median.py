@@ -15,7 +15,7 @@ from bench.errors import BadInput
 from bench.recipe import build_method
 from tests.helpers.checkpoints import Tensors, qwen2_tensors
 from tests.methods import oracle_fisher as oracle
-from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run
+from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run, set_block
 from tests.methods.toy import BASE, FISHERS, TAUS
 
 UNIT: dict[str, Any] = {"lambda_": 1.0}
@@ -252,7 +252,7 @@ def test_the_size_of_blocks_changes_nothing(block: int, monkeypatch: pytest.Monk
     fishers = [matrix(_random(seed, n).abs()) for seed in range(10, 13)]
     options: dict[str, Any] = {"normalize_fisher": "l2", "select": "top_k", "top_k": 2}
     whole = run("drift_median", base, experts, statistics={"fisher": fishers}, **options)
-    monkeypatch.setattr("bench.executor.BLOCK", block)
+    set_block(monkeypatch, block)
     assert torch.equal(
         run("drift_median", base, experts, statistics={"fisher": fishers}, **options)[UP], whole[UP]
     )

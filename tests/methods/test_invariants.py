@@ -13,7 +13,7 @@ import torch
 
 from bench.recipe import method_names
 from tests.helpers.checkpoints import Tensors, qwen2_tensors
-from tests.methods.harness import assert_close, run
+from tests.methods.harness import assert_close, run, set_block
 from tests.methods.planted import statistics
 
 Options = dict[str, Any]
@@ -147,6 +147,22 @@ def test_flipped_task_vectors_flip_the_merged_one(method: str, options: Options)
         change, back = merged[name] - base[name], turned[name] - base[name]
         np.testing.assert_allclose(back.numpy(), -change.numpy(), atol=4e-6, err_msg=name)
     assert any((merged[name] != base[name]).any() for name in base)
+
+
+LONGER: Options = {"hidden_size": 256, "intermediate_size": 300, "num_hidden_layers": 1}
+
+
+@pytest.mark.parametrize("method", TABLE)
+def test_runs_of_another_size_give_the_same_bits(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrices of 76,800 elements in one run, and in two."""
+    options = TABLE[method].permuted[-1]
+    assert isinstance(options, dict)
+    base, *experts = [qwen2_tensors(seed, **LONGER) for seed in range(len(experts_of(method)) + 1)]
+    planted = statistics(method, options, range(len(experts)), **LONGER)
+    whole = run(method, base, experts, statistics=planted, **options)
+    set_block(monkeypatch, 1 << 16)
+    parts = run(method, base, experts, statistics=planted, **options)
+    assert all(torch.equal(parts[name], whole[name]) for name in base)
 
 
 def _on_grid(model: Tensors) -> Tensors:

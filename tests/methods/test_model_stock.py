@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers.checkpoints import qwen2_tensors
 from tests.methods import oracle_geometry as oracle
-from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run, run_whole
+from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run, run_whole, set_block
 from tests.methods.toy import BASE, TAUS
 
 
@@ -98,6 +98,6 @@ def test_the_size_of_blocks_changes_nothing(granularity: str, monkeypatch: pytes
         assert_close(
             whole, oracle.model_stock(arrays(base), list(map(arrays, experts)), granularity=granularity)
         )
-        monkeypatch.setattr("bench.executor.BLOCK", 1 << 16)
+        set_block(monkeypatch, 1 << 16)
         assert torch.equal(run("model_stock", base, experts, granularity=granularity)[UP], whole[UP])
         monkeypatch.undo()

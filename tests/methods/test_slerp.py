@@ -11,7 +11,7 @@ import torch
 from bench.errors import BadInput
 from tests.helpers.checkpoints import qwen2_tensors
 from tests.methods import oracle_geometry as oracle
-from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run, run_whole
+from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run, run_whole, set_block
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_bfloat16_is_interpolated_in_float32() -> None:
 
 @pytest.mark.parametrize("granularity", ["tensor", "row"])
 def test_the_size_of_blocks_changes_nothing(granularity: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows longer than a block, and blocks that end inside a row."""
+    """Rows longer than a run, and runs that end inside a row."""
     generator = torch.Generator().manual_seed(0)
     for shape in ((3, 90_001), (700, 301)):
         first, second = ({UP: torch.randn(shape, generator=generator)} for _ in range(2))
         whole = run("slerp", first, [second], granularity=granularity)
         assert_close(whole, oracle.slerp(arrays(first), arrays(second), granularity=granularity))
-        monkeypatch.setattr("bench.executor.BLOCK", 1 << 16)
+        set_block(monkeypatch, 1 << 16)
         assert torch.equal(run("slerp", first, [second], granularity=granularity)[UP], whole[UP])
         monkeypatch.undo()
 
