@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.checkpoints import Tensors, qwen2_tensors
 from tests.methods import oracle
-from tests.methods.harness import GATE, UP, arrays, assert_close, matrix, moved, run
+from tests.methods.harness import GATE, UP, arrays, assert_close, matrix, moved, run, set_block
 from tests.methods.toy import BASE, TAUS
 
 # Few distinct magnitudes, zeros among them: ties everywhere, sums that cancel exactly.
@@ -131,10 +131,10 @@ def test_model_scope_is_the_computation_on_one_flat_vector() -> None:
 
 @pytest.mark.parametrize(("scope", "rule"), OPTIONS)
 def test_the_size_of_blocks_changes_nothing(scope: str, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    base, experts = qwen2_tensors(0), [_rounded(qwen2_tensors(seed)) for seed in (1, 2)]
-    base = _rounded(base)
+    """Entries of equal magnitude on both sides of where a run ends."""
+    base, *experts = [_rounded({UP: wide(seed), GATE: wide(seed + 9)}) for seed in range(3)]
     whole = run("ties", base, experts, keep=0.3, scope=scope, trim_rule=rule)
-    monkeypatch.setattr("bench.executor.BLOCK", 13)
+    set_block(monkeypatch, 1 << 16)
     pieces = run("ties", base, experts, keep=0.3, scope=scope, trim_rule=rule)
     assert all(torch.equal(pieces[name], whole[name]) for name in base)
 
@@ -174,6 +174,11 @@ def test_an_odd_keep_is_counted_as_the_original_code_counts() -> None:
     for rule, count in (("exact", 29), ("kth_inclusive", 29)):
         merged = run("ties", base, [expert], keep=0.29, trim_rule=rule)
         assert int((merged[UP] != 0).sum()) == count, rule
+
+
+def wide(seed: int) -> torch.Tensor:
+    """A matrix longer than two runs of 65,536 elements."""
+    return torch.randn((5, 30_001), generator=torch.Generator().manual_seed(seed))
 
 
 def _rounded(tensors: Tensors) -> Tensors:
