@@ -82,6 +82,18 @@ def test_omega_1_returns_the_inner_merge_bit_for_bit_and_lambda_0_the_base(inner
     assert all(torch.equal(still[n], base[n]) for n in base)
 
 
+def test_omega_1_is_exact_where_the_difference_from_the_base_is_not() -> None:
+    merged = run(
+        "aim",
+        {UP: torch.full((1, 3), 1e8)},
+        [{UP: torch.ones(1, 3)}],
+        inner="average",
+        omega=1,
+        statistics={"channels": {UP: torch.ones(3)}},
+    )
+    assert merged[UP].tolist() == [[1, 1, 1]]
+
+
 def test_omega_0_takes_the_most_active_channel_back_to_the_base() -> None:
     base = {UP: torch.zeros(2, 3)}
     activity = torch.tensor([1.0, 4, 2])
