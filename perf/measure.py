@@ -16,7 +16,7 @@ COPY = 1 << 24
 
 @dataclass(frozen=True)
 class Usage:
-    """Wall seconds from start to exit; peaks in bytes over the process and its children.
+    """Wall seconds from start to exit, and seconds of processor time; peaks in bytes over the process and its children.
 
     `anonymous` is memory of its own (heap, stacks: RssAnon), which no page cache can give back; `resident` adds the
     file pages that are mapped at that moment (VmHWM of a lone process).
@@ -25,6 +25,7 @@ class Usage:
     seconds: float
     anonymous: int
     resident: int
+    processor: float = 0.0
 
 
 class RunFailed(Exception):
@@ -45,7 +46,8 @@ def measured(command: Sequence[str | Path], log: Path, **environment: str) -> Us
         watch = _Watch(process.pid)
         watch.start()
         try:
-            code = process.wait()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = code = os.waitstatus_to_exitcode(status)
         finally:
             process.kill()  # only after an interruption: a finished process is not touched
             seconds = time.perf_counter() - started
@@ -53,7 +55,7 @@ def measured(command: Sequence[str | Path], log: Path, **environment: str) -> Us
     if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise RunFailed(f"{Path(command[0]).name} ended with code {code}:\n{tail}")
-    return Usage(seconds, watch.anonymous, watch.resident)
+    return Usage(seconds, watch.anonymous, watch.resident, used.ru_utime + used.ru_stime)
 
 
 class _Watch(threading.Thread):

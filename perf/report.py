@@ -44,7 +44,12 @@ class Row:
 def _best(a: Usage | None, b: Usage) -> Usage:
     if a is None:
         return b
-    return Usage(min(a.seconds, b.seconds), max(a.anonymous, b.anonymous), max(a.resident, b.resident))
+    return Usage(
+        min(a.seconds, b.seconds),
+        max(a.anonymous, b.anonymous),
+        max(a.resident, b.resident),
+        min(a.processor, b.processor),
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,18 @@ def checks(row: Row, rows: Mapping[str, Row]) -> list[Check]:
 
 def text(rows: Mapping[str, Row], *, requirements: bool) -> str:
     """Two tables: figures, and requirements (which are those of the large shapes)."""
-    head = ["merge", "shape", "experts", "tool", "seconds", "merging", "ratio", "anonymous", "resident"]
+    head = [
+        "merge",
+        "shape",
+        "experts",
+        "tool",
+        "seconds",
+        "processor",
+        "merging",
+        "ratio",
+        "anonymous",
+        "resident",
+    ]
     head += ["read", "write", "on disk"]
     lines = [head]
     for row in rows.values():
@@ -114,6 +130,7 @@ def text(rows: Mapping[str, Row], *, requirements: bool) -> str:
                     str(row.case.experts),
                     tool,
                     f"{usage.seconds:.1f} s",
+                    f"{usage.processor:.1f} s",
                     f"{row.merging:.1f} s" if tool == "ours" else "",
                     ratio,
                     f"{usage.anonymous / GB:.2f} GB",

@@ -41,7 +41,7 @@ def test_checkpoints_are_models_and_are_built_once(tmp_path: Path) -> None:
 
 
 def test_memory_of_a_whole_process_tree_is_seen(tmp_path: Path) -> None:
-    holds = "import time; x = bytearray(b'x') * (100 << 20); time.sleep(0.5)"
+    holds = "import time; sum(range(10**7)); x = bytearray(b'x') * (100 << 20); time.sleep(0.5)"
     both = (
         f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {holds!r}]); {holds}; p.wait()"
     )
@@ -51,6 +51,7 @@ def test_memory_of_a_whole_process_tree_is_seen(tmp_path: Path) -> None:
     assert 200 << 20 <= pair.anonymous < 260 << 20
     assert 0.5 <= alone.seconds < 30
     assert alone.resident >= alone.anonymous
+    assert 0.05 < alone.processor < pair.processor
 
 
 def test_a_run_that_fails_is_reported_with_its_last_words(tmp_path: Path) -> None:
