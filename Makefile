@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup bench test test-fast leaderboard zoo perf-merge lint format clean clean-runs
+.PHONY: help setup bench regress test test-fast leaderboard zoo perf-merge lint format clean clean-runs
 
 BIN   := $(VENV)/bin
 BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
@@ -34,6 +34,9 @@ setup: $(CORE) ## virtual environment and the pinned packages that `bench` needs
 bench: $(CORE) ## merge, evaluate, record, compare: METHOD, SUITE, MODELS, LIMIT, ENGINE, DB, ARGS
 	@$(BIN)/bench run --method '$(METHOD)' --suite '$(SUITE)' $(if $(MODELS),--models '$(MODELS)') \
 	    $(if $(LIMIT),--limit '$(LIMIT)') $(if $(ENGINE),--engine '$(ENGINE)') $(if $(DB),--db '$(DB)') $(ARGS)
+
+regress: $(CORE) ## merge fixed small models and compare with the accepted tensors: METHOD [all], ARGS='--accept "why"'
+	@$(BIN)/bench regress --method '$(if $(filter file,$(origin METHOD)),all,$(METHOD))' $(ARGS)
 
 test: $(TEST) ## every test (browser tests need Chromium); ARGS goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)

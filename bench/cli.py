@@ -381,6 +381,30 @@ def plan(
 
 
 @app.command()
+def regress(
+    method: Annotated[str, typer.Option("--method", help="Methods, comma-separated, or `all`.")] = "all",
+    accept: Annotated[
+        str | None, typer.Option("--accept", help="Why changes are right: take them as the accepted results.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Merge fixed small models with every method, and compare every tensor with the accepted ones."""
+    from bench.regress import listing
+    from bench.regress import regress as verdicts_of
+    from bench.show import status
+
+    with status() as show:
+        verdicts = verdicts_of([method], accept=accept, say=show)
+    _report("regress", listing.verdicts(verdicts), json=json, whole=verdicts)
+    changes = [] if json else listing.changes(verdicts)
+    if changes:
+        _report("what changed", changes, json=False)
+    bad = [verdict.method for verdict in verdicts if not verdict.good]
+    if bad:
+        raise CheckFailed(f"{', '.join(bad)}. {listing.ADVICE}")
+
+
+@app.command()
 def doctor(runs: Runs = Path("runs"), db: Db = None, json: Json = False) -> None:
     """Check this machine: packages, memory, disk, zoo, database, Hub."""
     from bench.doctor import report
