@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.recipe import Recipe
 
 SPLITS = ("train", "validation")
-FIELDS = ("prompt", "text", "response", "label")
+ONE_SET_EACH = ("optimised", "distance_data")  # kinds on everyone's data that must know whose it is
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def _of_expert(suite: Suite, expert: str, single: bool, split: str, data_dir: Pa
     if not examples:
         domains = ", ".join(sorted({benchmark.domain for benchmark in given})) or "none"
         raise BadInput(
-            f"suite {suite.name} has no {split} examples for the expert {expert!r} (it has them for: {domains}). "
-            "Merge with `bench merge --data FILE.jsonl`, one file per expert, instead."
+            f"suite {suite.name} has no {split} examples for the expert {expert!r} (it has them for: {domains}); "
+            "`bench merge --data` takes your own"
         )
     return ExampleSet(f"{'+'.join(benchmark.name for benchmark in chosen)} {split}", tuple(examples))
 
@@ -137,10 +137,11 @@ def check_data(recipe: Recipe) -> None:
     experts = len(recipe.experts)
     if not recipe.data:
         raise BadInput(
-            f"{recipe.name} needs examples for {kinds}: give --data FILE.jsonl for each expert, in their order "
-            "(lines of prompt and response, or prompt and label), or run it on a suite that has training examples"
+            f"{recipe.name} needs examples for {kinds}: give --data FILE.jsonl per expert, or run it on a suite with "
+            "training examples"
         )
-    if any(need.data == "own" for need in wanting) and len(recipe.data) != experts:
+    apart = any(need.data == "own" or need.kind in ONE_SET_EACH for need in wanting)
+    if apart and len(recipe.data) != experts:
         raise BadInput(
             f"{recipe.name} needs one --data file per expert, in their order: {experts} experts, "
             f"{len(recipe.data)} files"
@@ -161,15 +162,9 @@ def _check_fit(recipe: Recipe, need: Need) -> None:
                 f"{recipe.name} needs classifiers, and {model.name} is none: no entropy objective is defined for "
                 "open generation"
             )
-        if need.kind == "optimised" and len(recipe.data) != len(recipe.experts):
+        if need.kind == "distance_data" and classifier:
             raise BadInput(
-                f"{recipe.name} needs one --data file per expert: {len(recipe.experts)} experts, "
-                f"{len(recipe.data)} files"
-            )
-        if need.kind == "distance_data" and (classifier or len(recipe.data) != len(recipe.experts)):
-            raise BadInput(
-                f"{recipe.name} compares the logits of language models on one --data file per expert: "
-                f"{model.name} is {'a classifier' if classifier else 'one'}, there are {len(recipe.data)} files"
+                f"{recipe.name} compares the logits of language models: {model.name} is a classifier"
             )
         if need.kind == "fisher_data" and not classifier and estimator in ("exact", "batch_sqrt"):
             raise BadInput(

@@ -143,7 +143,14 @@ def build_recipe(
 def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) -> None:
     count, most = len(experts), method.max_experts
     if count < method.min_experts or (most is not None and count > most):
-        raise BadInput(f"{name} takes {method.min_experts} to {most or 'any number of'} experts, not {count}")
+        least = method.min_experts
+        if most is None:
+            wanted = f"at least {least}"
+        else:
+            wanted = f"exactly {least}" if most == least else f"{least} to {most}"
+        raise BadInput(
+            f"{name} takes {wanted} {'expert' if wanted.endswith(' 1') else 'experts'}, not {count}"
+        )
     for spec, weight in experts:
         if method.weights == "none" and weight != 1.0:
             raise BadInput(f"{name} takes no expert weights, but {spec!r} has weight {weight}")

@@ -108,7 +108,7 @@ def test_experts_and_their_weights(text: str, expected: tuple[str, float]) -> No
             ["1", "1"],
             "files_from=expert:2: there are 2 experts",
         ),
-        ("ties", {}, [], "ties takes 1 to any number of experts, not 0"),
+        ("ties", {}, [], "ties takes at least 1 expert, not 0"),
     ],
 )
 def test_experts_that_do_not_fit_the_method(

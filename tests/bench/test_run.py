@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,13 @@ def broken(*_: Any, **__: Any) -> None:
 
 def test_one_failure_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("methods.average.METHOD.merge_piece", broken)
-    words = [
-        "run",
-        "--method",
-        "average,ties",
-        "--suite",
-        "mini_gsm",
-        "--limit",
-        "2",
-        "--runs",
-        str(tmp_path),
-    ]
-    result = CliRunner().invoke(app, words)
+    words = ["run", "--method", "average,fim_ties", "--suite", "mini_gsm", "--limit", "2", "--json"]
+    result = CliRunner().invoke(app, [*words, "--runs", str(tmp_path)])
     assert isinstance(result.exception, CheckFailed) and "average" in str(result.exception)
-    assert "ties" in result.stdout and "average" not in result.stdout
+    said = json.loads(result.stdout)
+    assert said["failed"] == {"average": "ZeroDivisionError: planted"} and said["not_applicable"] == {}
+    merges = [row for row in said["board"]["rows"] if row["kind"] == "merged"]
+    assert [(row["method"], bool(row["reconstructed"])) for row in merges] == [("fim_ties", True)]
     assert "average  FAILED: ZeroDivisionError: planted" in result.stderr
     assert "Traceback" in result.stderr, "whoever mends it needs the place"
     with pytest.raises(ZeroDivisionError):
