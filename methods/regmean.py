@@ -77,7 +77,7 @@ class RegMean(OnData):
         grams = torch.zeros(len(start), len(start), dtype=torch.float64)
         pull = torch.zeros_like(start)
         for weight, gram, own in zip(piece.weights, piece.statistics["gram"], experts, strict=True):
-            reduced = weight * self._reduced(gram)
+            reduced = self._reduced(gram).mul_(weight)
             grams += reduced
             pull += reduced @ (own - start)
         step, inverted = _solve(grams, pull)
@@ -85,9 +85,11 @@ class RegMean(OnData):
         return (merged.T.contiguous() if turned else merged), inverted
 
     def _reduced(self, gram: Tensor) -> Tensor:
-        """G'_m: the off-diagonal entries scaled."""
-        gram = gram.double()
-        return self.off_diagonal * gram + (1 - self.off_diagonal) * gram.diagonal().diag()
+        """G'_m in float64: the off-diagonal entries scaled. In place: these are a method's largest matrices."""
+        reduced = gram.to(torch.float64, copy=True)
+        diagonal = reduced.diagonal().clone()
+        reduced.mul_(self.off_diagonal).diagonal().copy_(diagonal)
+        return reduced
 
 
 def _mean(values: Tensor, weights: tuple[float, ...]) -> Tensor:
