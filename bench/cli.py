@@ -323,17 +323,27 @@ def methods(
 @app.command()
 def suites(json: Json = False) -> None:
     """List suites and their benchmarks."""
-    from bench.listings import suite_listing
+    from bench.listings import suite_entries, suite_listing
+    from bench.show import definitions
 
-    _report("suites", suite_listing(), json=json)
+    if json:
+        _print_json(suite_listing())
+        return
+    for title, entries in suite_entries().items():
+        _print(definitions(title, entries))
+        _print("")
 
 
 @app.command()
 def models(json: Json = False) -> None:
     """List configured model sets."""
-    from bench.listings import model_listing
+    from bench.listings import model_entries, model_listing
+    from bench.show import definitions
 
-    _report("model sets", model_listing(), json=json)
+    if json:
+        _print_json(model_listing())
+        return
+    _print(definitions("model sets", model_entries()))
 
 
 @app.command()

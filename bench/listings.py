@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config import model_set, model_set_names, presets
 from bench.needs import title
 from bench.recipe import method_class, method_names, parameter_names
 from methods.common.contract import Method
 from results import text
+
+if TYPE_CHECKING:
+    from tasks.contract import Benchmark
 
 
 def method_listing() -> list[dict[str, Any]]:
@@ -138,15 +141,35 @@ def suite_listing() -> list[dict[str, Any]]:
             "suite": suite.name,
             "benchmark": benchmark.name,
             "what": benchmark.title,
+            "domain": benchmark.domain,
             "splits": ", ".join(benchmark.splits),
             "prompt modes": ", ".join(benchmark.prompts),
-            "asked": ", ".join(f"{d.name} n={d.n} T={d.sampling.temperature:g}" for d in benchmark.protocols),
-            "budget": benchmark.protocols[0].sampling.max_new_tokens,
+            "asked": _asked(benchmark),
             "version": benchmark.version,
         }
         for suite in suites().values()
         for benchmark in suite.benchmarks
     ]
+
+
+def _asked(benchmark: Benchmark) -> str:
+    """What is asked for: one of its labels, or texts of so many tokens."""
+    if benchmark.labels:
+        return f"a label: {', '.join(benchmark.labels)}"
+    draws = ", ".join(f"{d.name} n={d.n} T={d.sampling.temperature:g}" for d in benchmark.protocols)
+    return f"{draws}, at most {benchmark.protocols[0].sampling.max_new_tokens} tokens"
+
+
+def suite_entries() -> dict[str, list[tuple[str, list[str]]]]:
+    """The same for a person, by suite."""
+    from tasks.catalogue import suites
+
+    entries: dict[str, list[tuple[str, list[str]]]] = {}
+    for row in suite_listing():
+        heading = f"{row['suite']}: {suites()[row['suite']].title}"
+        details = f"domain {row['domain']}; {row['splits']}; prompts {row['prompt modes']}; version {row['version']}"
+        entries.setdefault(heading, []).append((row["benchmark"], [row["what"], row["asked"], details]))
+    return entries
 
 
 def model_listing() -> list[dict[str, Any]]:
@@ -156,10 +179,25 @@ def model_listing() -> list[dict[str, Any]]:
             "models": name,
             "title": found.title,
             "base": _state(found.base),
-            "experts": ", ".join(f"{domain}: {_state(spec)}" for domain, spec in found.experts.items()),
+            "experts": {domain: _state(spec) for domain, spec in found.experts.items()},
         }
         for name in model_set_names()
         for found in [model_set(name)]
+    ]
+
+
+def model_entries() -> list[tuple[str, list[str]]]:
+    """The same for a person."""
+    return [
+        (
+            row["models"],
+            [
+                row["title"],
+                f"base {row['base']}",
+                "\n".join(f"expert {domain}: {state}" for domain, state in row["experts"].items()),
+            ],
+        )
+        for row in model_listing()
     ]
 
 
@@ -175,4 +213,4 @@ def _state(spec: str) -> str:
     try:
         return f"{spec} ({Checkpoint(locate(spec)).n_parameters / 1e6:.2f} M parameters)"
     except BadInput as error:
-        return f"{spec}: {error}"
+        return f"{spec}: {str(error).partition('. ')[0]}"
