@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from bench.alignment import align
 from bench.plan import plan
 from bench.recipe import build_recipe
-from tests.bench.command import bench
+from tests.bench.command import bench, environment
 from tests.helpers.checkpoints import pair, qwen2_tensors, tensors_of, write_checkpoint
 from tests.helpers.hub import hub
 
@@ -158,28 +160,55 @@ def test_by_token_reads_the_tokenizers_too(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("spec", "damage", "says"),
-    [
-        ("org/nothing", "", "no folder 'org/nothing' here, and the Hub gave no model of that id"),
-        ("org/base", "config.json", "no checkpoint in org/base on the Hub: config.json is missing"),
-        ("org/base", "model.safetensors", "no safetensors weights in org/base on the Hub"),
-        ("org/base", "short", "org/base/model.safetensors is not a safetensors file, or is truncated"),
-        ("org/base", "index", "model.safetensors.index.json points outside its folder: '../x.safetensors'"),
-    ],
-)
-def test_what_the_hub_does_not_have_is_said(spec: str, damage: str, says: str, tmp_path: Path) -> None:
-    base, expert = pair(tmp_path)
-    if damage == "short":
-        (base / "model.safetensors").write_bytes(b"\xff" * 40)
-    elif damage == "index":
-        (base / "model.safetensors.index.json").write_text('{"weight_map": {"w": "../x.safetensors"}}')
-    elif damage:
-        (base / damage).unlink()
-    with hub(org__base=base) as server:
-        done = bench("plan", "--method", "ties", "--base", spec, "--expert", str(expert), cwd=tmp_path, code=2,
-                     HF_HUB_OFFLINE="0", HF_ENDPOINT=server.endpoint, HF_TOKEN="")  # fmt: skip
-    assert says in done.stderr and "Traceback" not in done.stderr
+OPEN_EACH = """
+import json, sys
+from bench.errors import BadInput
+from bench.hub import open_headers
+
+for spec in sys.argv[1:]:
+    try:
+        open_headers(spec)
+        print("opened")
+    except BadInput as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def test_what_the_hub_does_not_have_is_said(tmp_path: Path) -> None:
+    faults = {
+        "none": "",
+        "noconfig": "config.json",
+        "noweights": "model.safetensors",
+        "short": "",
+        "index": "",
+    }
+    for name, missing in faults.items():
+        folder = write_checkpoint(tmp_path / name, {"model.norm.weight": torch.zeros(8)})
+        if missing:
+            (folder / missing).unlink()
+    (tmp_path / "short" / "model.safetensors").write_bytes(b"\xff" * 40)
+    (tmp_path / "index" / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"w": "../x.safetensors"}}'
+    )
+    with hub(**{f"org__{name}": tmp_path / name for name in faults}) as server:
+        env = environment(HF_HUB_OFFLINE="0", HF_ENDPOINT=server.endpoint, HF_TOKEN="")
+        command = [sys.executable, "-c", OPEN_EACH, *(f"org/{name}" for name in (*faults, "nothing"))]
+        said = subprocess.run(
+            command, env=env, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+    assert said[0] == "opened"
+    for line, says in zip(
+        said[1:],
+        (
+            "no checkpoint in org/noconfig on the Hub: config.json is missing",
+            "no safetensors weights in org/noweights on the Hub",
+            "org/short/model.safetensors is not a safetensors file, or is truncated",
+            "model.safetensors.index.json points outside its folder: '../x.safetensors'",
+            "no folder 'org/nothing' here, and the Hub gave no model of that id",
+        ),
+        strict=True,
+    ):
+        assert says in json.loads(line)
 
 
 def test_a_network_that_is_not_there_is_said(tmp_path: Path) -> None:
