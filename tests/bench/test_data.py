@@ -190,6 +190,21 @@ def test_what_is_defined_for_classifiers_only_is_refused_on_language_models(tmp_
         check_data(replace(build_recipe("fisher", {"estimator": "exact"}, base, experts), data=data))
 
 
+def test_what_is_defined_for_language_models_only_is_refused_on_classifiers(tmp_path: Path) -> None:
+    data = (ExampleSet("x", (Example("a", "b", 0),)),) * 2
+    recipe = build_recipe("sens", {}, *pair(tmp_path, architectures=["Qwen2ForSequenceClassification"]))
+    with pytest.raises(BadInput, match="sens compares the logits of language models: .* is a classifier"):
+        check_data(replace(recipe, data=data))
+
+
+def test_files_on_everyone_s_data_may_be_one(tmp_path: Path) -> None:
+    file = lines(tmp_path, {"prompt": "a", "response": "b"})
+    models = pair(tmp_path)
+    assert len(with_files(build_recipe("aim", {}, *models), [file]).data) == 1
+    with pytest.raises(BadInput, match="one --data file per expert"):
+        with_files(build_recipe("sens", {}, *models), [file])
+
+
 def test_the_needs_of_every_method_have_options_that_their_kinds_know() -> None:
     kinds = set()
     for name in method_names():
