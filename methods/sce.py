@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from methods.common.contract import Card, Method, Pass, Piece, Seen, Unit, parameter
 from methods.common.selection import Selection
-from methods.common.sums import Chunks, chunk_sums, concatenate, total
+from methods.common.sums import CHUNK, Chunks, concatenate, total
 
 
 class Sce(Method):
@@ -39,9 +41,7 @@ class Sce(Method):
     @property
     def selected(self) -> Selection:
         """The positions of largest variance, the same for all experts."""
-        return Selection(
-            "select", "tensor", self.keep, "exact", score=_deviation, tie=_variance, shared=True, nonzero=True
-        )
+        return Selection("select", "tensor", self.keep, "exact", score=_deviation, shared=True, nonzero=True)
 
     def passes(self) -> tuple[Pass, ...]:
         """The variance that a position must reach, then every expert's energy."""
@@ -50,41 +50,44 @@ class Sce(Method):
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements; sums over experts in float64."""
-        deltas = self._kept(piece, seen)
-        positive = deltas.sum(0, dtype=torch.float64) >= 0
-        whole = torch.zeros_like(piece.base, dtype=torch.float64)
-        mass = torch.zeros_like(whole)
-        for delta, share in zip(deltas, seen.of("energy", piece.info), strict=True):
-            agrees = torch.where(positive, delta > 0, delta < 0)
-            whole += torch.where(agrees, share * delta.double(), 0.0)
-            mass += torch.where(agrees, share, 0.0)
-        return (piece.base + torch.where(mass > 0, whole / mass, 0.0)).float()
+        from methods.common import variance
+
+        deltas, merged = _rows(piece), np.empty(piece.base.numel(), np.float32)
+        shares = np.array(seen.of("energy", piece.info))
+        variance.majority_mean(deltas, self._kept(piece, seen), shares, merged)
+        return piece.base + torch.from_numpy(merged).view(piece.base.shape)
 
     def layers(self, seen: Seen) -> list[tuple[str, str, float]]:
         """Every tensor's largest share of one expert (1 / M when all weigh the same)."""
         return [(name, "largest_share", max(shares)) for name, shares in seen.all("energy").items()]
 
-    def _kept(self, piece: Piece, seen: Seen) -> Tensor:
-        """Task vectors [M, *shape], 0 where the position is not selected."""
-        return piece.deltas if self.keep == 1 else piece.deltas * self.selected.mask(piece, 0, seen)
+    def _kept(self, piece: Piece, seen: Seen) -> NDArray[np.bool_]:
+        """Which positions are selected, [n]."""
+        if self.keep == 1:
+            return np.ones(piece.base.numel(), dtype=np.bool_)
+        return self.selected.mask(piece, 0, seen).flatten().numpy()
 
     def _observe_energy(self, unit: Unit, seen: Seen) -> Chunks:
+        from methods.common import variance
+
         (piece,) = unit.pieces.values()
-        return tuple(chunk_sums(delta.double().square()) for delta in self._kept(piece, seen))
+        sums = np.empty((len(piece.experts), -(-piece.base.numel() // CHUNK)))
+        variance.energies(_rows(piece), self._kept(piece, seen), sums)
+        return tuple(tuple(row) for row in sums.tolist())
 
 
-def _variance(piece: Piece, expert: int) -> Tensor:
-    """Population variance over experts, summed in float64."""
-    mean = piece.deltas.sum(0, dtype=torch.float64) / len(piece.deltas)
-    total = torch.zeros_like(mean)
-    for delta in piece.deltas:
-        total += (delta - mean).square()
-    return total / len(piece.deltas)
+def _rows(piece: Piece) -> NDArray[np.float32]:
+    """Task vectors [M, n]."""
+    return piece.deltas.flatten(1).numpy()
 
 
 def _deviation(piece: Piece, expert: int) -> Tensor:
-    """Its root, in whose float32 small task vectors do not vanish."""
-    return _variance(piece, expert).sqrt()
+    """Root of the population variance over experts: positions rank as by the variance."""
+    from methods.common import variance
+
+    found = np.empty(piece.base.numel(), np.float32)
+    variance.deviation(_rows(piece), found)
+    return torch.from_numpy(found).view(piece.base.shape)
 
 
 def _shares(chunks: Chunks) -> tuple[float, ...]:

@@ -47,7 +47,7 @@ def localize_and_stitch(
 def sce_tensor(taus: Array, keep: float) -> Array:
     """The merged task vector of one tensor from its experts' [M, n]."""
     if keep < 1:
-        variance = taus.var(axis=0).astype(np.float32)
+        variance = taus.std(axis=0).astype(np.float32)  # ranks as the variance does
         count = math.floor(keep * int((variance != 0).sum()) + 1e-9)
         chosen = sorted(range(taus.shape[1]), key=lambda i: (-variance[i], i))[:count]
         mask = np.zeros(taus.shape[1])
