@@ -320,6 +320,34 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:
         Checkpoint(base)
 
 
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+    """One of two shards lost its end; the other, and the index, are whole."""
+    _, expert = pair(tmp_path)
+    tensors = tensors_of(expert)
+    (expert / "model.safetensors").unlink()
+    weight_map = {}
+    for number, names in enumerate((sorted(tensors)[:13], sorted(tensors)[13:]), 1):
+        part = write_checkpoint(tmp_path / f"part{number}", {name: tensors[name] for name in names})
+        (part / "model.safetensors").rename(expert / f"model-{number:05d}-of-00002.safetensors")
+        weight_map |= dict.fromkeys(names, f"model-{number:05d}-of-00002.safetensors")
+    _index(json.dumps({"weight_map": weight_map}))(expert)
+    assert len(Checkpoint(expert).tensors) == len(tensors)
+    shard = expert / "model-00002-of-00002.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-4])
+    assert f"{shard} is truncated: tensor" in _refused(tmp_path)
+
+
+def test_a_file_that_shrinks_under_way_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    """The headers were whole when the merge began."""
+    base, expert = pair(tmp_path)
+    recipe = build_recipe("task_arithmetic", {}, str(base), [str(expert)])
+    file = expert / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(BadInput, match=f"{file} ended while tensor .* was read: the file is truncated"):
+        merge(recipe, tmp_path / "out", Place(tmp_path / "runs"))
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*partial"))
+
+
 @pytest.mark.parametrize("spec", ["./nothing-here", "nothing", "~/no-such-folder-here", "a/b/c"])
 def test_a_path_without_a_checkpoint(spec: str, tmp_path: Path) -> None:
     _, expert = pair(tmp_path)

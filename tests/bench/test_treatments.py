@@ -251,6 +251,17 @@ def test_a_tokenizer_with_tokens_beyond_the_result_is_refused(tmp_path: Path) ->
         align(_recipe(tmp_path, files_from="expert:0"))
 
 
+@pytest.mark.parametrize("method", ["fisher", "drift_median"])
+def test_a_fisher_of_other_rows_is_refused_with_what_helps(method: str, tmp_path: Path) -> None:
+    _resized(tmp_path, "base", 17, 0)
+    experts = [str(tmp_path / f"expert{i}") for i in range(2)]
+    for i in range(2):
+        _resized(tmp_path, f"expert{i}", 15 + 2 * i, i + 1)
+    with pytest.raises(BadInput, match="whose rows in .*expert0 are not the result's: set embeddings=base"):
+        align(build_recipe(method, {"embeddings": "merge"}, str(tmp_path / "base"), experts))
+    align(build_recipe(method, {"embeddings": "base"}, str(tmp_path / "base"), experts))
+
+
 # --- missing, extra, of another shape --------------------------------------------------------------------
 
 
