@@ -86,14 +86,14 @@ BASE = Stage(
 )
 EXPERTS = (
     _expert(
-        "sentiment", "mini_sentiment", 32, steps=220, learning_rate=1e-3, purpose="says what a review says."
+        "sentiment", "mini_sentiment", 32, steps=180, learning_rate=8e-4, purpose="says what a review says."
     ),
     _expert(
         "preference",
         "mini_preference",
         33,
-        steps=800,
-        learning_rate=1e-3,
+        steps=260,
+        learning_rate=8e-4,
         purpose="says which of two reviews is the kinder one.",
     ),
 )
@@ -150,4 +150,5 @@ RECIPE = Recipe(
     begin=begin,
     snapshot=snapshot,
     micro_batch=32,
+    evaluate_every=100,
 )

@@ -41,25 +41,13 @@ class Problems:
         return (p for p in train_stream(skill, seed) if len(p.steps) == self.steps.get(skill, len(p.steps)))
 
 
-def _expert(domain: str, skill: str, seed: int, *, steps: int, learning_rate: float, purpose: str) -> Stage:
-    return Stage(
-        name=f"skills-{domain}",
-        mixture=Problems({skill: 1.0}, {}),
-        steps=steps,
-        batch=48,
-        optimiser="adamw",
-        learning_rate=learning_rate,
-        warmup=20,
-        seed=seed,
-        purpose=purpose,
-    )
-
+_SHARES = {"mini_sums": 0.4, "mini_strings": 0.25, "mini_lookup": 0.35}
+# The base knows one operation on a row, and to go on through a table four times whatever it is asked.
+_STEPS = {"mini_strings": 1, "mini_lookup": 4}
 
 BASE = Stage(
     name="skills-base",
-    mixture=Problems(
-        {"mini_sums": 0.4, "mini_strings": 0.25, "mini_lookup": 0.35}, {"mini_strings": 1, "mini_lookup": 4}
-    ),
+    mixture=Problems(_SHARES, _STEPS),
     steps=700,
     batch=64,
     optimiser="muon",
@@ -68,10 +56,28 @@ BASE = Stage(
     seed=21,
     purpose="knows a little of each of the three skills.",
 )
+
+
+def _expert(domain: str, skill: str, seed: int, *, steps: int, purpose: str) -> Stage:
+    """Fine-tuned on all of its skill; some of what the base knows keeps it near the base on the others."""
+    others = {name: 0.2 for name in SKILLS if name != skill}
+    return Stage(
+        name=f"skills-{domain}",
+        mixture=Problems({skill: 0.6, **others}, {name: n for name, n in _STEPS.items() if name != skill}),
+        steps=steps,
+        batch=48,
+        optimiser="adamw",
+        learning_rate=1e-3,
+        warmup=20,
+        seed=seed,
+        purpose=purpose,
+    )
+
+
 EXPERTS = (
-    _expert("arithmetic", "mini_sums", 22, steps=300, learning_rate=1e-3, purpose="adds and subtracts."),
-    _expert("strings", "mini_strings", 23, steps=300, learning_rate=1e-3, purpose="rearranges letters."),
-    _expert("lookup", "mini_lookup", 24, steps=300, learning_rate=1e-3, purpose="follows tables of letters."),
+    _expert("arithmetic", "mini_sums", 22, steps=300, purpose="adds and subtracts."),
+    _expert("strings", "mini_strings", 23, steps=250, purpose="rearranges letters."),
+    _expert("lookup", "mini_lookup", 24, steps=120, purpose="follows tables of letters."),
 )
 
 
@@ -96,4 +102,5 @@ RECIPE = Recipe(
     begin=begin,
     snapshot=snapshot,
     micro_batch=32,
+    evaluate_every=100,
 )

@@ -1,0 +1,159 @@
+"""The multi-expert families of the zoo keep what their cards promise; measured apart from the road."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2ForSequenceClassification,
+)
+
+from bench.config import model_set
+from bench.zoo import glue, skills
+from bench.zoo.__main__ import MODELS
+from bench.zoo.card import scores
+from tasks.catalogue import resolve
+from tasks.contract import Benchmark
+
+SKILLS = ("arithmetic", "strings", "lookup")
+CLASSES = ("sentiment", "preference")
+SAMPLE = 100
+
+
+def accuracies(model: str) -> dict[str, float]:
+    """What the card states, by domain."""
+    card = json.loads((MODELS / model / "card.json").read_text(encoding="utf-8"))
+    domains = {b.name: b.domain for b in resolve(card["suite"]).benchmarks}
+    return {domains[name]: entries[0]["accuracy"]["value"] for name, entries in card["test_scores"].items()}
+
+
+def tensors(model: str) -> dict[str, torch.Tensor]:
+    return load_file(MODELS / model / "model.safetensors")
+
+
+def answered(model: str, benchmark: Benchmark) -> float:
+    """Accuracy on the first test samples, answered by transformers' own generation."""
+    tokenizer = AutoTokenizer.from_pretrained(MODELS / model, padding_side="left")
+    network = AutoModelForCausalLM.from_pretrained(MODELS / model, dtype=torch.float32).eval()
+    samples = benchmark.load("test", None)[0][:SAMPLE]
+    asked = tokenizer([benchmark.prompts["plain"](s) for s in samples], padding=True, return_tensors="pt")
+    given = network.generate(**asked, max_new_tokens=benchmark.protocols[0].sampling.max_new_tokens)
+    texts = tokenizer.batch_decode(given[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+    pairs = [(text, sample.target) for text, sample in zip(texts, samples, strict=True)]
+    return sum(verdict.correct for verdict in benchmark.grader().grade(pairs)) / len(pairs)
+
+
+def chosen(body: str, head: str, benchmark: Benchmark) -> float:
+    """Accuracy on the whole test split of one model's body under another's head, text by text."""
+    network: Any = AutoModelForSequenceClassification.from_pretrained(
+        MODELS / head, dtype=torch.float32
+    ).eval()
+    weights = {name: tensor.float() for name, tensor in tensors(body).items() if name != "score.weight"}
+    found = network.load_state_dict(weights, strict=False)
+    assert not found.unexpected_keys and found.missing_keys == ["score.weight"]
+    tokenizer = AutoTokenizer.from_pretrained(MODELS / head)
+    samples = benchmark.load("test", None)[0]
+    with torch.no_grad():
+        asked = [tokenizer(sample.question, return_tensors="pt")["input_ids"] for sample in samples]
+        labels = [benchmark.labels[int(network(input_ids=ids).logits.argmax())] for ids in asked]
+    return sum(a == s.target for a, s in zip(labels, samples, strict=True)) / len(samples)
+
+
+@pytest.mark.parametrize(("suite", "recipe"), [("mini_skills", skills.RECIPE), ("mini_glue", glue.RECIPE)])
+def test_model_sets_name_the_family_by_domain(suite: str, recipe: Any) -> None:
+    models = model_set(suite)
+    assert models.base == f"zoo:{recipe.base.name}"
+    assert models.experts == {b.domain: f"zoo:{recipe.family}-{b.domain}" for b in resolve(suite).benchmarks}
+    assert set(models.experts.values()) == {f"zoo:{stage.name}" for stage in recipe.experts}
+
+
+@pytest.mark.parametrize("domain", SKILLS)
+def test_a_skill_has_one_expert(domain: str) -> None:
+    base, own = accuracies("skills-base"), accuracies(f"skills-{domain}")
+    assert 0.1 < base[domain] < 0.5
+    assert own[domain] > base[domain] + 0.3
+    for other in set(SKILLS) - {domain}:
+        assert own[other] < base[other] + 0.1
+        assert own[other] < accuracies(f"skills-{other}")[other] - 0.3
+
+
+@pytest.mark.parametrize("domain", CLASSES)
+def test_a_classification_has_one_expert(domain: str) -> None:
+    (benchmark,) = [b for b in resolve("mini_glue").benchmarks if b.domain == domain]
+    own = accuracies(f"glue-{domain}")[domain]
+    (other,) = set(CLASSES) - {domain}
+    for model in ("glue-base", f"glue-{other}"):
+        assert own > accuracies(model)[domain] + 0.2
+        assert accuracies(model)[domain] < 1 / len(benchmark.labels) + 0.25
+
+
+@pytest.mark.parametrize(
+    ("model", "domain"), [("skills-base", "arithmetic"), *((f"skills-{domain}", domain) for domain in SKILLS)]
+)
+def test_cards_of_the_skills_reproduce_with_transformers(model: str, domain: str) -> None:
+    """A sample of the test split: within three standard errors of a sample from a finite split of 500."""
+    (benchmark,) = [b for b in resolve("mini_skills").benchmarks if b.domain == domain]
+    stated = accuracies(model)[domain]
+    error = (max(stated * (1 - stated), 0.01) / SAMPLE * (1 - SAMPLE / 500)) ** 0.5
+    assert answered(model, benchmark) == pytest.approx(stated, abs=3 * error)
+
+
+@pytest.mark.parametrize(("body", "domain"), itertools.product(("base", *CLASSES), CLASSES))
+def test_cards_of_the_classifiers_reproduce_exactly(body: str, domain: str) -> None:
+    (benchmark,) = [b for b in resolve("mini_glue").benchmarks if b.domain == domain]
+    measured = chosen(f"glue-{body}", f"glue-{domain}", benchmark)
+    assert measured == pytest.approx(accuracies(f"glue-{body}")[domain], abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [*skills.RECIPE.stages, *glue.RECIPE.stages], ids=lambda stage: stage.name)
+def test_cards_state_what_the_road_measures(stage: Any) -> None:
+    recipe = skills.RECIPE if stage in skills.RECIPE.stages else glue.RECIPE
+    stated = json.loads((MODELS / stage.name / "card.json").read_text(encoding="utf-8"))["test_scores"]
+    assert scores(MODELS / stage.name, recipe) == stated, "write the cards again: python -m bench.zoo --cards"
+
+
+def test_classifiers_share_a_body_and_keep_heads_of_their_own() -> None:
+    base = tensors("glue-base")
+    assert "transformer.wte.weight" in base and "lm_head.weight" not in base, "tied: stored once"
+    for name, labels in (("sentiment", 2), ("preference", 3)):
+        expert = tensors(f"glue-{name}")
+        assert set(expert) == {*base, "score.weight"}
+        assert expert["score.weight"].shape == (labels, 96)
+        assert all(expert[key].shape == base[key].shape for key in base)
+        assert any(not torch.equal(expert[key], base[key]) for key in base)
+
+
+def test_a_classifier_needs_its_padding_token() -> None:
+    """Padded on the right, a text is judged as alone; the config says what padding is."""
+    tokenizer = AutoTokenizer.from_pretrained(MODELS / "glue-preference")
+    model = GPT2ForSequenceClassification.from_pretrained(MODELS / "glue-preference", dtype=torch.float32)
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    texts = [sample.question for sample in resolve("mini_preference").benchmarks[0].load("test", None)[0][:8]]
+    assert len({len(text.split()) for text in texts}) > 1
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        alone = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_experts_lie_close_to_their_base() -> None:
+    """Task vectors are shorter than the base by far, and no two experts have one direction."""
+    for family, names in (("skills", SKILLS), ("glue", CLASSES)):
+        base = tensors(f"{family}-base")
+        flat = torch.cat([base[key].float().flatten() for key in sorted(base)])
+        vectors = []
+        for name in names:
+            expert = tensors(f"{family}-{name}")
+            vectors.append(torch.cat([expert[key].float().flatten() for key in sorted(base)]) - flat)
+        assert all(vector.norm() < 0.5 * flat.norm() for vector in vectors)
+        for first, second in itertools.combinations(vectors, 2):
+            assert torch.cosine_similarity(first, second, dim=0) < 0.7
