@@ -162,8 +162,8 @@ class DriftMedian(DataFisherMethod):
         """The experts [M, *shape], what is trimmed set back to the base."""
         if self.select != "intra_topk":
             return piece.experts
-        masks = torch.stack([self.trim.mask(piece, m, seen) for m in range(len(piece.experts))])
-        return torch.where(masks, piece.experts, piece.base)
+        kept = self.trim.largest(piece, seen, piece.deltas) != 0
+        return torch.where(kept, piece.experts, piece.base)
 
     def _count_signs(self, unit: Unit, seen: Seen) -> int:
         from methods.common import median

@@ -57,20 +57,23 @@ class LocalizeAndStitch(Method):
         return self.localized.passes()
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
-        """One run of elements, float32."""
-        count = len(piece.experts)
-        masks = torch.stack([self.localized.mask(piece, m, seen) for m in range(count)])
+        """One run of elements; sums over experts in float64."""
+        masks = torch.stack([self.localized.mask(piece, m, seen) for m in range(len(piece.experts))])
         total = torch.zeros_like(piece.base, dtype=torch.float64)
-        for m in range(count):
-            total += torch.where(masks[m], piece.delta(m), 0.0) / self._covered(masks, m)
+        if self.overlap == "mean":
+            for mask, delta in zip(masks, piece.deltas, strict=True):
+                total += delta.where(mask, 0.0)
+            total /= masks.sum(0, dtype=torch.int32).clamp_min_(1)
+        else:
+            for m, delta in enumerate(piece.deltas):
+                total += delta.where(masks[m], 0.0) / (1 + _last_other(masks, m))
         return (piece.base + total).float()
 
-    def _covered(self, masks: Tensor, expert: int) -> Tensor:
-        """What an entry of `expert` is divided by, at least 1."""
-        if self.overlap == "mean":
-            return masks.sum(0).clamp_min(1)
-        last = len(masks) - 1 if expert != len(masks) - 1 else len(masks) - 2
-        return 1 + masks[last].int() if last >= 0 else torch.ones_like(masks[0], dtype=torch.int32)
+
+def _last_other(masks: Tensor, expert: int) -> Tensor:
+    """Whether the mask of the last expert but `expert` covers an entry: 0 or 1, [*shape]."""
+    others = [m for m in range(len(masks)) if m != expert]
+    return (masks[others[-1]] if others else torch.zeros_like(masks[0])).int()
 
 
 METHOD = LocalizeAndStitch
