@@ -155,8 +155,9 @@ def test_every_switch_agrees_with_the_oracle(options: dict[str, Any]) -> None:
     agree(base, experts, [counts(seed) for seed in range(4)], **options)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 8])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("count", "dtype"), [(2, torch.float32), (3, torch.bfloat16), (5, torch.float32), (8, torch.bfloat16)]
+)
 def test_models_agree_with_the_oracle(count: int, dtype: torch.dtype) -> None:
     base, *experts = [
         {n: t.to(dtype) for n, t in qwen2_tensors(seed, num_hidden_layers=1).items()}
@@ -167,7 +168,6 @@ def test_models_agree_with_the_oracle(count: int, dtype: torch.dtype) -> None:
     ]
     agree(base, experts, fishers)
     agree(base, experts, fishers, aggregate="fisher_mean", normalize_fisher="l2")
-    agree(base, experts, None, zeros="exclude", select="above_mean")
 
 
 LEVELS = st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.25, 0.5, 1.0])
@@ -187,7 +187,7 @@ def problems(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]], dic
 
 
 @given(problems())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_small_problem_agrees_with_the_oracle(
     problem: tuple[list[list[float]], list[list[float]], dict[str, Any]],
 ) -> None:
@@ -199,7 +199,7 @@ def test_any_small_problem_agrees_with_the_oracle(
 
 
 @given(COLUMNS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_the_weighted_median_beats_every_other_point(columns: list[list[tuple[float, float]]]) -> None:
     """Any point of the interval that the rule names has the least weighted distance; scaling weights moves none."""
     experts = [matrix([pair[0] for pair in row]) for row in zip(*columns, strict=True)]
