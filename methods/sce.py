@@ -72,7 +72,7 @@ class Sce(Method):
 
         (piece,) = unit.pieces.values()
         sums = np.empty((len(piece.experts), -(-piece.base.numel() // CHUNK)))
-        variance.energies(_rows(piece), self._kept(piece, seen), sums)
+        variance.energies(_rows(piece), self._kept(piece, seen), CHUNK, sums)
         return tuple(tuple(row) for row in sums.tolist())
 
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.common.kernels import TILE, Floats, kernel
-from methods.common.sums import CHUNK
 
 Mask = NDArray[np.bool_]
 Wide = NDArray[np.float64]
@@ -40,14 +39,14 @@ def deviation(deltas: Floats, found: Floats) -> None:
 
 
 @kernel
-def energies(deltas: Floats, kept: Mask, sums: Wide) -> None:
-    """float64 sums of squares at the kept positions, [M, runs of CHUNK elements]."""
+def energies(deltas: Floats, kept: Mask, length: int, sums: Wide) -> None:
+    """float64 sums of squares at the kept positions, [M, runs of `length` elements]."""
     count, n = deltas.shape
     for m in range(count):
         row = deltas[m]
         for chunk in range(sums.shape[1]):
             total = 0.0
-            for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+            for i in range(chunk * length, min(n, (chunk + 1) * length)):
                 value = np.float64(row[i]) if kept[i] else 0.0
                 total += value * value
             sums[m, chunk] = total
