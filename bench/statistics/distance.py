@@ -15,7 +15,7 @@ from bench.statistics.points import load
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject
-from bench.statistics.text import Reader, Shown
+from bench.statistics.text import Reader, Shown, check_vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,7 @@ def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
         if j == subject.expert:
             continue
         texts = reader.read(subject.data[j], options, answered=False)
+        check_vocabulary(texts, [subject.model, expert])
         other = load(expert, str(options["dtype"]))
         title = f"{subject.title}: {subject.model.name} and {expert.name}"
         rows = counted(texts.shown, len(texts.shown), title, "example", say)

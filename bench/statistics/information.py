@@ -17,7 +17,7 @@ from bench.statistics.points import load, names_of
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject, is_classifier
-from bench.statistics.text import Reader, Shown, together
+from bench.statistics.text import Reader, Shown, check_vocabulary, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
         )
     reader = Reader(subject.base, classifier=classifier, chat=str(options["chat_template"]))
     texts = reader.read(together(subject.data), options, answered=False)
+    check_vocabulary(texts, [subject.model])
     models = [load(model, str(options["dtype"])) for model in (subject.base, subject.model)]
     modules = [block_modules(model, subject) for model in models]
     head = None if classifier else str(options["head"])

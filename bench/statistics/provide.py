@@ -55,6 +55,7 @@ def provide(subject: Subject, *, folder: Path, memory: Path, say: Callable[[str]
         say(f"computing {subject.title} ({shown})")
         started = time.perf_counter()
         computed = _compute(subject, say)
+        _check_finite(subject, computed)
         seconds = time.perf_counter() - started
         save(final, computed, _record(subject, identity, seconds))
     made = load(final, identity, reused=False)
@@ -67,6 +68,16 @@ def _compute(subject: Subject, say: Callable[[str], None]) -> Computed:
     found: Computed = module.compute(subject, say)
     gc.collect()  # hooks and modules refer to each other: the model goes before the merge begins
     return found
+
+
+def _check_finite(subject: Subject, computed: Computed) -> None:
+    """Refuse numbers that are none, naming the tensor: every merge with them would be none either."""
+    for name, tensor in computed.tensors.items():
+        if tensor.numel() and not all(bool(bound.isfinite()) for bound in tensor.aminmax()):
+            raise BadInput(
+                f"{subject.title} has NaN or infinity at {name}: a model or an activation overflows; "
+                "take float32 for the pass, and look at the model's own tensors"
+            )
 
 
 def _record(subject: Subject, identity: str, seconds: float) -> dict[str, object]:

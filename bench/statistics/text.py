@@ -63,7 +63,8 @@ class Reader:
         for example in chosen(examples, int(options["examples"]), int(options["seed"])):
             whole = self.encode(example)
             cut = len(whole.ids) > limit
-            gone = answered and not self.classifier and whole.answer >= min(limit, len(whole.ids))
+            # A text's very first token is predicted by nothing.
+            gone = answered and not self.classifier and min(limit, len(whole.ids)) <= max(whole.answer, 1)
             texts.counts["cut"] += cut and not gone
             texts.counts["left_out"] += gone
             if not gone:
@@ -96,6 +97,16 @@ class Reader:
             [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
         )
         return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def check_vocabulary(texts: Texts, models: Sequence[Checkpoint]) -> None:
+    """Refuse texts with tokens that one of the models that read them lacks."""
+    largest = max(max(row.ids) for row in texts.shown)
+    for model in models:
+        if largest >= int(model.config.get("vocab_size", largest + 1)):
+            raise BadInput(
+                f"{model.name} has no token {largest} of the base's tokenizer, and both must read the same tokens"
+            )
 
 
 def together(sets: Sequence[ExampleSet]) -> ExampleSet:

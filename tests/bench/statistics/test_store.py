@@ -143,3 +143,15 @@ def test_the_size_of_grams_is_at_most_what_is_foreseen(recipe: Recipe, tmp_path:
     (found,) = computed(tmp_path, recipe, wanted)
     stored = {(s.begin, s.end) for s in found.tensors.values()}
     assert sum(end - begin for begin, end in stored) < size_of(wanted, list(subject.wanted))
+
+
+def test_numbers_that_are_none_are_refused_by_name(recipe: Recipe, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    file = recipe.experts[0].path / "model.safetensors"
+    values = load_file(file)
+    values["model.layers.1.mlp.down_proj.weight"][0, 0] = float("inf")
+    save_file(values, file, metadata={"format": "pt"})
+    with pytest.raises(BadInput, match="fisher_data of .* has NaN or infinity at model."):
+        computed(tmp_path, recipe, need("fisher_data"))
+    assert statistics_of(tmp_path) == []

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, GPT2Config
 from bench.checkpoint import Checkpoint
 from bench.data import ExampleSet
 from bench.errors import BadInput
-from bench.statistics.text import Reader, Shown, batches, chosen, padded, together
+from bench.statistics.text import Reader, Shown, batches, check_vocabulary, chosen, padded, together
 from tasks.contract import Example
 from tests.bench.statistics.small import write
 
@@ -109,3 +109,19 @@ def test_batches_are_padded_on_the_right() -> None:
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [9, 1, 0]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
     assert [len(batch) for batch in batches(rows, 2)] == [2, 1]
+
+
+def test_a_first_token_that_nothing_predicts_is_no_answer(folder: Path) -> None:
+    made = reader(folder)
+    made.tokenizer.eos_token = None
+    texts = made.read(ExampleSet("x", (Example("", "a"), Example("", "ab"))), OPTIONS, answered=True)
+    assert texts.counts["left_out"] == 1 and len(texts.shown[0].ids) == 2
+
+
+def test_tokens_that_a_model_lacks_are_refused(folder: Path, tmp_path: Path) -> None:
+    texts = reader(folder).read(ExampleSet("x", (Example("abz", "~"),)), OPTIONS, answered=False)
+    check_vocabulary(texts, [Checkpoint(folder)])
+    smaller = Checkpoint(folder, "small")
+    smaller.config = {**smaller.config, "vocab_size": 90}
+    with pytest.raises(BadInput, match="small has no token 98 of the base's tokenizer"):
+        check_vocabulary(texts, [Checkpoint(folder), smaller])
