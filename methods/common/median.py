@@ -97,17 +97,10 @@ def _aggregate(
     last: int,
     merged: Floats,
 ) -> None:
-    count = experts.shape[0]
-    taus, kept, mass = (
-        np.empty((count, WIDTH), np.float64),
-        np.empty((count, WIDTH), np.float64),
-        np.empty((count, WIDTH), np.float64),
-    )
-    sizes, line, found = (
-        np.empty((count, WIDTH), np.float64),
-        np.empty(WIDTH, np.float64),
-        np.empty(WIDTH, np.float64),
-    )
+    """The run [first, last) of coordinates; `weights` [M, last - first] begin with it."""
+    tile = (experts.shape[0], WIDTH)
+    taus, kept, mass, sizes = np.empty(tile), np.empty(tile), np.empty(tile), np.empty(tile)
+    line, found = np.empty(WIDTH), np.empty(WIDTH)
     for begin in range(first, last, WIDTH):
         width = min(WIDTH, last - begin)
         _load(experts, base, begin, width, taus)
@@ -124,9 +117,8 @@ def _aggregate(
 
 @kernel
 def _sign_balance(experts: Floats, base: Floats, plan: Plan) -> int:
-    count, n = experts.shape
-    taus, kept = np.empty((count, WIDTH), np.float64), np.empty((count, WIDTH), np.float64)
-    sizes, line = np.empty((count, WIDTH), np.float64), np.empty(WIDTH, np.float64)
+    tile, n = (experts.shape[0], WIDTH), experts.shape[1]
+    taus, kept, sizes, line = np.empty(tile), np.empty(tile), np.empty(tile), np.empty(WIDTH)
     total = 0
     for begin in range(0, n, WIDTH):
         width = min(WIDTH, n - begin)
