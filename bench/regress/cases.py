@@ -14,7 +14,7 @@ from bench.recipe import build_method
 from bench.regress.models import EXPERTS
 from methods.common.contract import Method
 
-WEIGHTS = {"positive": (1.0, 2.0, 0.5, 1.5), "signed": (1.0, 2.0, -0.5, 1.5)}
+WEIGHTS = {"positive": (1.0, 2.0, 0.5, 1.25), "signed": (1.0, 2.0, -0.5, 1.0)}
 
 
 @dataclass(frozen=True)

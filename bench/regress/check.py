@@ -88,7 +88,7 @@ def check(
             else:
                 more, noise = compare(title, product, accepted[title])
                 changes, rounding = changes + more, max(rounding, noise)
-            if first_change and changes:
+            if first_change and any(change.tensor for change in changes):
                 break
         else:
             changes += [Change(t, "", "is no case any more") for t in accepted or () if t not in found]
