@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from transformers import (
     GPT2ForSequenceClassification,
 )
 
-from bench.config import model_set
+from bench.config import model_set, presets
+from bench.run import run
+from bench.suites import EvalOptions
 from bench.zoo import glue, skills
 from bench.zoo.__main__ import MODELS
 from bench.zoo.card import scores
@@ -81,7 +84,7 @@ def test_a_skill_has_one_expert(domain: str) -> None:
     assert 0.1 < base[domain] < 0.5
     assert own[domain] > base[domain] + 0.3
     for other in set(SKILLS) - {domain}:
-        assert own[other] < base[other] + 0.1
+        assert own[other] < base[other] + 0.15
         assert own[other] < accuracies(f"skills-{other}")[other] - 0.3
 
 
@@ -111,6 +114,29 @@ def test_cards_of_the_classifiers_reproduce_exactly(body: str, domain: str) -> N
     (benchmark,) = [b for b in resolve("mini_glue").benchmarks if b.domain == domain]
     measured = chosen(f"glue-{body}", f"glue-{domain}", benchmark)
     assert measured == pytest.approx(accuracies(f"glue-{body}")[domain], abs=1e-6)
+
+
+GRID = {"mini_skills": (0.3, 0.4, 0.5, 0.6, 0.7), "mini_glue": (0.3, 0.5, 0.7, 0.8, 1.0, 1.3)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", GRID)
+def test_lambda_was_chosen_on_validation(suite: str, tmp_path: Path) -> None:
+    """The most accurate mean over the benchmarks of the suite; on the way, a merge beats the base."""
+    found = {}
+    for scale in GRID[suite]:
+        board = run(
+            ["task_arithmetic"], EvalOptions(suite=suite, split="validation"), models=suite, base=None,
+            experts=[], settings=[f"lambda={scale}"], runs=tmp_path / str(scale),
+            db=tmp_path / f"{scale}.duckdb", say=lambda text: None,
+        ).board  # fmt: skip
+        (merged,) = [row for row in board.rows if row.name.startswith("task_arithmetic")]
+        (base,) = [row for row in board.rows if row.name == "base"]
+        assert merged.accuracy and base.accuracy
+        found[scale] = merged.accuracy.value - base.accuracy.value
+    best = max(found, key=lambda scale: found[scale])
+    assert best == presets("task_arithmetic")[suite]["lambda"]
+    assert found[best] > 0.05
 
 
 @pytest.mark.slow
