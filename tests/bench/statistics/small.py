@@ -106,12 +106,17 @@ def of(recipe: Recipe, wanted: Need) -> tuple[Subject, ...]:
 
 
 def computed(
-    folder: Path, recipe: Recipe, wanted: Need, say: Callable[[str], None] = lambda text: None
+    folder: Path,
+    recipe: Recipe,
+    wanted: Need,
+    say: Callable[[str], None] = lambda text: None,
+    only: int | None = None,
 ) -> list[Statistic]:
-    """The statistic of every subject."""
+    """The statistic of every subject, or of one."""
     return [
         provide(subject, folder=folder / "statistics", memory=folder / "fingerprints.json", say=say)
-        for subject in of(recipe, wanted)
+        for m, subject in enumerate(of(recipe, wanted))
+        if only in (None, m)
     ]
 
 

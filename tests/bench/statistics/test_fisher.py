@@ -43,8 +43,7 @@ def answer_loss(prompt: list[int], answer: list[int], *, mean: bool) -> Any:
     return lambda model: model(input_ids=ids, labels=labels).loss * (1 if mean else len(answer))
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "qwen2 tied", "gpt2"])
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize(("kind", "reduction"), [("qwen2", "mean"), ("qwen2 tied", "sum"), ("gpt2", "sum")])
 def test_language_models_match_plain_autograd(kind: str, reduction: str, tmp_path: Path) -> None:
     recipe = family(tmp_path, kind, 1)
     (found,) = computed(tmp_path, recipe, need("fisher_data", token_reduction=reduction, max_length=64))
@@ -171,10 +170,10 @@ def test_an_example_without_its_answer_is_left_out_and_a_cut_one_loses_its_end(t
 
 def test_examples_are_the_first_of_a_seeded_order(tmp_path: Path) -> None:
     recipe = family(tmp_path, "qwen2", 1)
-    two = [tensors(computed(tmp_path, recipe, need("fisher_data", examples=2, seed=s))[0]) for s in range(6)]
+    two = [tensors(computed(tmp_path, recipe, need("fisher_data", examples=2, seed=s))[0]) for s in (0, 1)]
     names = ["model.norm.weight"] * len(two)
     different = {tuple(found[name].tolist()) for found, name in zip(two, names, strict=True)}
-    assert 1 < len(different) <= 6  # pairs of four
+    assert len(different) == 2
 
 
 def test_progress_is_said(tmp_path: Path) -> None:

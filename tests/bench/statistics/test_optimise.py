@@ -86,10 +86,9 @@ def merged_entropy(recipe: Any, lambdas: list[float]) -> float:
     return total
 
 
-@pytest.mark.parametrize("kind", ["gpt2 classifier", "qwen2 classifier"])
-def test_the_loop_descends_the_entropy_of_the_merged_classifiers(kind: str, tmp_path: Path) -> None:
+def test_the_loop_descends_the_entropy_of_the_merged_classifiers(tmp_path: Path) -> None:
     """One step of batch 5 (all inputs) moves each coefficient against the gradient found by differences."""
-    recipe = family(tmp_path, kind, 2)
+    recipe = family(tmp_path, "gpt2 classifier", 2)
     (one,) = computed(tmp_path, recipe, coefficients("model", steps=1, batch=5, learning_rate=0.01))
     moved = tensors(one)["model"] - 0.3
     slopes = []
@@ -98,7 +97,7 @@ def test_the_loop_descends_the_entropy_of_the_merged_classifiers(kind: str, tmp_
         up[m], down[m] = 0.31, 0.29
         slopes.append(merged_entropy(recipe, up) - merged_entropy(recipe, down))
     assert [float(x) for x in moved] == pytest.approx([-0.01 if s > 0 else 0.01 for s in slopes], abs=1e-5)
-    (many,) = computed(tmp_path, recipe, coefficients("model", steps=30, batch=5, learning_rate=0.01))
+    (many,) = computed(tmp_path, recipe, coefficients("model", steps=10, batch=5, learning_rate=0.01))
     assert merged_entropy(recipe, tensors(many)["model"].tolist()) < merged_entropy(recipe, [0.3, 0.3])
 
 

@@ -21,8 +21,7 @@ def group(name: str) -> str:
     return name.rsplit(".", 1)[0]
 
 
-@pytest.mark.parametrize("product", ["theta", "tau"])
-@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])
+@pytest.mark.parametrize(("kind", "product"), [("qwen2", "theta"), ("qwen2", "tau"), ("gpt2", "tau")])
 def test_sensitivity_matches_autograd(kind: str, product: str, tmp_path: Path) -> None:
     recipe = family(tmp_path, kind, 2)
     found = computed(tmp_path, recipe, need("sensitivity_data", scope="block", product=product))
@@ -50,13 +49,13 @@ def test_classifiers_are_sensitive_through_their_labels(tmp_path: Path) -> None:
 
 
 def test_distances_match_the_models_logits(tmp_path: Path) -> None:
-    recipe = family(tmp_path, "qwen2", 3)
+    recipe = family(tmp_path, "qwen2", 2)
     found = computed(tmp_path, recipe, need("distance_data", data="all", scope="model"))
     models = [AutoModelForCausalLM.from_pretrained(expert.path) for expert in recipe.experts]
-    expected = torch.zeros(3, 3)
-    for j in range(3):
+    expected = torch.zeros(2, 2)
+    for j in range(2):
         rows = [p + a for p, a in ids_of(recipe.data[j].examples, recipe.base.path)]
-        for m in range(3):
+        for m in range(2):
             norms = [
                 (models[m](torch.tensor([ids])).logits - models[j](torch.tensor([ids])).logits)[0].norm(
                     dim=-1
