@@ -16,7 +16,7 @@ COPY = 1 << 24
 
 @dataclass(frozen=True)
 class Usage:
-    """Wall seconds from start to exit, and seconds of processor time; peaks in bytes over the process and its children.
+    """Wall seconds from start to exit, seconds of processor time, and peaks in bytes: of a process and its children.
 
     `anonymous` is memory of its own (heap, stacks: RssAnon), which no page cache can give back; `resident` adds the
     file pages that are mapped at that moment (VmHWM of a lone process).

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from bench.checkpoint import Checkpoint, open_checkpoint
 from bench.errors import BadInput, unknown
 from bench.mergekit.fit import dtypes_of, same_tokens, unlike
-from bench.mergekit.table import COMMON, DTYPES, REQUIRED, TRANSLATIONS, Rule, Translation
+from bench.mergekit.table import COMMON, DTYPES, PER_MODEL, REQUIRED, TRANSLATIONS, Rule, Translation
 from bench.recipe import Recipe, build_recipe
 
 KEYS = (
@@ -144,7 +144,10 @@ class _Reader:
             spec = self._model(entry["model"])
             if spec in models:
                 self.refuse(f"models: {spec} is listed twice")
-            models[spec] = self._scalars(pair, entry.get("parameters"), f"parameters of {spec}")
+            models[spec] = own = self._scalars(pair, entry.get("parameters"), f"parameters of {spec}")
+            for name in own:
+                if name not in PER_MODEL:
+                    self.refuse(f"parameters of {spec}: {name} belongs under the merge's parameters")
         if pair.theirs == "linear":
             if base is not None:  # mergekit adds the base to what is averaged
                 models.setdefault(base, {})
@@ -215,9 +218,6 @@ class _Reader:
     def _value(self, rule: Rule, shared: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> Any:
         """A rule's value: one for all models, or refused."""
         if not rule.per_model:
-            for spec, own in models.items():
-                if own.get(rule.theirs) != shared.get(rule.theirs):
-                    self.refuse(f"parameters of {spec}: {rule.theirs} belongs under the merge's parameters")
             return self._typed(rule.theirs, shared.get(rule.theirs, rule.default), rule.default)
         values = {
             spec: self._typed(rule.theirs, own.get(rule.theirs, rule.default), rule.default)

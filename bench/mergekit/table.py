@@ -8,6 +8,7 @@ from typing import Any
 
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 REQUIRED = object()
+PER_MODEL = ("weight", "density")  # what each model may have of its own; all else belongs to the merge
 # What every merge of mergekit implies about the parameters that all our methods share.
 COMMON = {"embeddings": "merge", "norms": "same", "on_mismatch": "error", "files_from": "base"}
 # Ours alone, without effect on the result of models that mergekit takes at all (or without a place in its YAML).
