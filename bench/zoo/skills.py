@@ -77,7 +77,7 @@ def _expert(domain: str, skill: str, seed: int, *, steps: int, purpose: str) -> 
 EXPERTS = (
     _expert("arithmetic", "mini_sums", 22, steps=500, purpose="adds and subtracts."),
     _expert("strings", "mini_strings", 23, steps=400, purpose="rearranges letters."),
-    _expert("lookup", "mini_lookup", 24, steps=120, purpose="follows tables of letters."),
+    _expert("lookup", "mini_lookup", 24, steps=250, purpose="follows tables of letters."),
 )
 
 

@@ -42,7 +42,7 @@ WEIGHTS = {
     "skills-base": "d38fc7d47355a2fe4542c0e6784abe67ee1e78d1ebc8e9ec855e23bff41d1447",
     "skills-arithmetic": "04eee663928b273e75d8aefbeaa548f60b2cec936b48603a9f04bd4ea2a9b9db",
     "skills-strings": "3120b17b353a7d5fe53a823c59beca9fa80fb9eca3e8e7d548278465e7181339",
-    "skills-lookup": "e1f069ab32196a49e01d2a760984fe92dcaf8a3be4e99efb172fdecde5495adc",
+    "skills-lookup": "39ef44ddc662db800acfaafc8a682b4f7afbb5437be9ab998d5dc88775094ecf",
     "glue-base": "6f6d901ab03836de8486ee72356ede6265bf8def3989999ac8bed3541ff00f02",
     "glue-sentiment": "596ede303113d1877e0d5a4d77dc16ace347aaca879d3fcc57095db7f9bcf2a3",
     "glue-preference": "75c61e07152de599ba526e362b06db37dfe7593f0ff649b5dc6cc728b0699b70",
