@@ -165,13 +165,13 @@ def _action(info: TensorInfo, method: Method) -> str:
 
 def _statistic_problems(recipe: Recipe, targets: Sequence[Target]) -> list[str]:
     """Statistics have the shapes of the model that they are of: other rows cannot be asked of them."""
-    models = (recipe.base, *recipe.experts)
+    models, needs = (recipe.base, *recipe.experts), recipe.method.needs()
     return [
         f"{recipe.name} needs {need.kind} of {target.info.name}, whose rows in {models[m].name} are not the "
         "result's: set embeddings=base"
         for target in targets
         if target.action == "merge"
-        for need in recipe.method.needs()
+        for need in needs
         if need.scope is None and target.info.role in need.roles
         for m in _subjects(need, len(models))
         if target.sources[m].rows is not None or target.sources[m].name is None
