@@ -66,7 +66,7 @@ def widths(frame: pd.DataFrame) -> dict[Column, int]:
     """Pixels for the columns that their own cells would make too narrow: names, and headings of one column."""
     groups = [group for group, _ in frame.columns]
     alone = {c: c[0] for c in frame.columns if groups.count(c[0]) == 1}
-    longest = {MODEL: max(frame[MODEL], key=len, default=""), **alone}
+    longest = {**alone, MODEL: max(frame[MODEL], key=len, default="")}
     return {column: min(WIDEST, CHARACTER * max(len(words), 11) + 20) for column, words in longest.items()}
 
 

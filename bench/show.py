@@ -63,7 +63,7 @@ def _table(title: str, caption: str, columns: list[str], rows: list[Row]) -> Tab
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("model", overflow="fold", min_width=14)
+    table.add_column("model", overflow="fold", min_width=12)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -120,6 +121,12 @@ def test_a_limited_row_says_of_how_many(store: Store) -> None:
     board = leaderboard(store, "gsm")
     shown = table.styled(board, board.rows, ())
     assert "4 of 500" in shown.to_html() and "n = 4 of 500" in all_text(run())
+    widths = table.widths(shown.data)
+    assert widths["", "model"] >= 8 * len("● base") and ("gsm", "accuracy") not in widths
+    long = replace(board.rows[-1], name="drift_median select=above_median")
+    assert table.widths(table.styled(board, [long], ()).data)["", "model"] > 200, (
+        "a name without ranks beside it"
+    )
 
 
 def test_a_model_set_that_was_run_in_part_is_incomplete(filled: Store) -> None:

@@ -25,9 +25,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "leaderboard.duckdb")
 
 
-def measured(name: str, benchmark: str, good: str, tokens: int, expected_n: int = 0, **changes: Any) -> list:
+def measured(
+    name: str, benchmark: str, good: str, tokens: int | None, expected_n: int = 0, **changes: Any
+) -> list:
     """Rows of one greedy measurement: `good` is a string such as `110`, one digit per question."""
-    shared = {key: changes.pop(key) for key in ("model_set", "base", "expert") if key in changes}
+    shared = {key: changes.pop(key) for key in ("model_set", "base", "expert", "domain") if key in changes}
     responses, verdicts = answers(name, benchmark, [c == "1" for c in good], [tokens] * len(good), **changes)
     made = scores((responses, verdicts), expected_n=expected_n or len(good), **shared)
     return [
@@ -384,3 +386,22 @@ def test_a_million_responses(store: Store) -> None:
     assert page.total == 500 * 5
     print(f"board {board_seconds:.2f} s, page {page_seconds:.2f} s")
     assert board_seconds < 1 and page_seconds < 1
+
+
+def test_a_suite_of_texts_and_labels_means_lengths_over_the_texts(store: Store) -> None:
+    label = {"finish_reason": "label", "n_generated": None, "budget": None}
+    rows = [("checkpoints", checkpoint(name, kind)) for name, kind in (("base", "base"), ("ties", "merged"))]
+    rows += [("checkpoints", checkpoint(name, "expert")) for name in ("maths", "mood")]
+    for name, tokens in (("base", 10), ("maths", 50), ("mood", 20), ("ties", 25)):
+        rows += measured(name, "sums", "1100", tokens, expert="maths", domain="maths")
+        rows += measured(name, "reviews", "1110", None, expert="mood", domain="mood", **label)
+    write(store, rows)
+    board = leaderboard(store, "mini")
+    ties = rows_of(board)["ties"]
+    assert board.with_length == ("sums",) and ties.complete and ties.rank == 1 and not ties.missing
+    assert (
+        ties.length is not None and ties.length.value == 25 and ties.length_reduction == pytest.approx(-0.5)
+    )
+    assert ties.accuracy is not None and ties.accuracy.value == pytest.approx((0.5 + 0.75) / 2)
+    assert {b: cell.expert for b, cell in ties.cells.items() if cell} == {"sums": "maths", "reviews": "mood"}
+    assert ties.title == "ties" and ties.cells["reviews"].against_base is not None  # type: ignore[union-attr]

@@ -80,3 +80,10 @@ def test_what_does_not_belong_together_is_refused() -> None:
 def test_a_document_set_is_a_set() -> None:
     assert document_set(["a", "b"]) == document_set(["b", "a", "b"])
     assert len({document_set(x) for x in ([], ["a"], ["a", "b"], ["ab"])}) == 4
+
+
+def test_chosen_labels_have_an_accuracy_and_nothing_else() -> None:
+    chosen = {"finish_reason": "label", "n_generated": None, "budget": None}
+    responses, verdicts = answers("base", "b", [True, False], **chosen)
+    rows = by_metric(scores((responses, verdicts), expected_n=2))
+    assert {m: row["value"] for m, row in rows.items()} == {"accuracy": 0.5}
