@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -179,4 +180,18 @@ def test_a_stranger_answers_with_its_own_head(folder: Path, tmp_path: Path) -> N
         evaluate_models(
             [str(folder / "topic")], options, models=None, rescore=False, runs=tmp_path, db=tmp_path / "x.duckdb",
             say=lambda text: None,
+        )  # fmt: skip
+
+
+def test_a_merge_does_not_answer_with_another_head_than_that_of_its_expert(
+    folder: Path, tmp_path: Path
+) -> None:
+    models = shutil.copytree(folder, tmp_path / "models")
+    merged(models, tmp_path)
+    [merge] = (tmp_path / "merges").iterdir()
+    write_expert(models / "mood", "mood", pad=False)
+    with pytest.raises(BadInput, match="mood was changed since .* its task head is another one"):
+        evaluate_models(
+            [str(merge)], EvalOptions(suite="choosing"), models=None, rescore=False, runs=tmp_path,
+            db=tmp_path / "leaderboard.duckdb", say=lambda text: None,
         )  # fmt: skip
