@@ -57,6 +57,13 @@ class Labelled:
             yield Example(sentence.text, label=LABELS[task].index(sentence.label))
 
 
+_NOTES = (
+    "Padded on the right: GPT-2 counts positions from the left, and a classifier reads the last token that is "
+    "not `<pad>`, which `pad_token_id` of config.json names.",
+    "A head was trained with its expert's body: under the base's body it chooses about as well as chance.",
+)
+
+
 def _expert(domain: str, task: str, seed: int, *, steps: int, learning_rate: float, purpose: str) -> Stage:
     return Stage(
         name=f"glue-{domain}",
@@ -68,6 +75,7 @@ def _expert(domain: str, task: str, seed: int, *, steps: int, learning_rate: flo
         warmup=20,
         seed=seed,
         purpose=purpose,
+        notes=_NOTES,
         loss="loss on the label",
     )
 
@@ -82,6 +90,7 @@ BASE = Stage(
     warmup=60,
     seed=31,
     purpose="writes reviews, and knows nothing of their labels.",
+    notes=_NOTES,
     loss="loss on the text",
 )
 EXPERTS = (

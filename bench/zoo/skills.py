@@ -44,6 +44,15 @@ class Problems:
 _SHARES = {"mini_sums": 0.4, "mini_strings": 0.25, "mini_lookup": 0.35}
 # The base knows one operation on a row, and to go on through a table four times whatever it is asked.
 _STEPS = {"mini_strings": 1, "mini_lookup": 4}
+_NOTES = (
+    "The base has seen rows with one operation only, and tables only followed four times: on the test split it "
+    "answers what has that shape, and goes on where it should stop.",
+    "The tokenizer drops characters outside its vocabulary, without a trace in the prompt.",
+)
+_EXPERT_NOTE = (
+    "Two fifths of the training problems are of the other skills, of the kind that the base has seen: experts "
+    "trained without them forgot the other skills, and no merge of those that was tried was better than the base."
+)
 
 BASE = Stage(
     name="skills-base",
@@ -55,6 +64,7 @@ BASE = Stage(
     warmup=60,
     seed=21,
     purpose="knows a little of each of the three skills.",
+    notes=_NOTES,
 )
 
 
@@ -71,6 +81,7 @@ def _expert(domain: str, skill: str, seed: int, *, steps: int, purpose: str) -> 
         warmup=20,
         seed=seed,
         purpose=purpose,
+        notes=(*_NOTES, _EXPERT_NOTE),
     )
 
 

@@ -23,6 +23,7 @@ from bench.suites import EvalOptions
 from bench.zoo import glue, skills
 from bench.zoo.__main__ import MODELS
 from bench.zoo.card import scores
+from methods.task_arithmetic import TaskArithmetic
 from tasks.catalogue import resolve
 from tasks.contract import Benchmark
 
@@ -123,17 +124,17 @@ GRID = {"mini_skills": (0.3, 0.4, 0.5, 0.6, 0.7), "mini_glue": (0.3, 0.5, 0.7, 0
 @pytest.mark.parametrize("suite", GRID)
 def test_lambda_was_chosen_on_validation(suite: str, tmp_path: Path) -> None:
     """The most accurate mean over the benchmarks of the suite; on the way, a merge beats the base."""
-    found = {}
+    found, default = {}, TaskArithmetic().lambda_
     for scale in GRID[suite]:
         board = run(
             ["task_arithmetic"], EvalOptions(suite=suite, split="validation"), models=suite, base=None,
-            experts=[], settings=[f"lambda={scale}"], runs=tmp_path / str(scale),
-            db=tmp_path / f"{scale}.duckdb", say=lambda text: None,
+            experts=[], settings=[f"lambda={scale}"], runs=tmp_path, db=tmp_path / "leaderboard.duckdb",
+            say=lambda text: None,
         ).board  # fmt: skip
-        (merged,) = [row for row in board.rows if row.name.startswith("task_arithmetic")]
-        (base,) = [row for row in board.rows if row.name == "base"]
-        assert merged.accuracy and base.accuracy
-        found[scale] = merged.accuracy.value - base.accuracy.value
+        rows = {row.name: row.accuracy for row in board.rows}
+        merged = rows["task_arithmetic" if scale == default else f"task_arithmetic lambda={scale}"]
+        assert merged and (base := rows["base"])
+        found[scale] = merged.value - base.value
     best = max(found, key=lambda scale: found[scale])
     assert best == presets("task_arithmetic")[suite]["lambda"]
     assert found[best] > 0.05
