@@ -231,6 +231,17 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
 def test_bench_help_answers_and_loads_nothing_heavy() -> None:
     done, loaded = _loaded_by("from bench.cli import main\nsys.argv = ['bench', '--help']\nmain()")
     assert done.returncode == 0, done.stderr
-    for command in ("run", "merge", "eval", "table", "methods", "suites", "models", "plan", "doctor"):
+    for command in (
+        "run",
+        "merge",
+        "eval",
+        "table",
+        "methods",
+        "suites",
+        "models",
+        "plan",
+        "regress",
+        "doctor",
+    ):
         assert command in done.stdout
     assert loaded & HEAVY == set()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = {"setup", "bench", "test", "leaderboard", "zoo", "lint", "clean", "help"}
+TARGETS = {"setup", "bench", "regress", "test", "leaderboard", "zoo", "lint", "clean", "help"}
 
 ECHO = """#!/bin/sh
 echo "$0 $@" >> "$(dirname "$0")/../../calls"
@@ -83,6 +83,13 @@ def test_bench_passes_on_what_it_is_asked(clone: Path) -> None:
 def test_bench_alone_runs_the_default(clone: Path) -> None:
     assert make(clone, "bench").returncode == 0
     assert calls(clone)[0].endswith("/bench run --method fim_ties --suite mini_l2s")
+
+
+@pytest.mark.parametrize(("words", "asked"), [((), "all"), (("METHOD=ties,dare",), "ties,dare")])
+def test_regress_takes_all_methods_unless_told(clone: Path, words: tuple[str, ...], asked: str) -> None:
+    assert make(clone, "regress", *words, "ARGS=--accept 'a reason'").returncode == 0
+    (call,) = calls(clone)
+    assert call.endswith(f"/bench regress --method {asked} --accept a reason")
 
 
 @pytest.mark.parametrize("method", ["no_such_method", "broken"])
