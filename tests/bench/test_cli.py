@@ -163,7 +163,7 @@ def test_listings_are_json(tmp_path: Path) -> None:
     assert {("mini_l2s", "mini_gsm"), ("mini_l2s", "mini_aime"), ("l2s", "gsm8k")} <= suites
     assert "mini_l2s" in {row["models"] for row in bench_json("models", cwd=tmp_path)}
     plan = bench_json("plan", "--method", "fim_ties", cwd=tmp_path)
-    assert plan["n_parameters"] > 0 and plan["needs"] == ["fisher_random_tokens of the base"]
+    assert plan["n_parameters"] > 0 and plan["needs"] == ["Fisher on random tokens of the base"]
     assert bench_json("table", "mini_l2s", cwd=tmp_path)["board"]["rows"] == []
     assert all(check["found"] for check in bench_json("doctor", cwd=tmp_path))
 
