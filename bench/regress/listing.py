@@ -21,7 +21,7 @@ def verdicts(found: Sequence[Verdict]) -> list[dict[str, Any]]:
             "method": verdict.method,
             "verdict": verdict.state,
             "cases": verdict.cases,
-            "changed cases": len({change.case for change in verdict.changes}),
+            "changed cases": len({change.case for change in verdict.changes if change.case}),
             "tensors": sum(bool(change.tensor) for change in verdict.changes),
             "elements": sum(change.changed for change in verdict.changes),
             "rounding": f"{verdict.rounding:.0e}" if verdict.rounding else "0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,7 @@ from bench.regress.compare import TOLERANCE, compare
 from bench.regress.goldens import HERE, LOG
 from bench.regress.models import EXPERTS, FAMILIES
 from bench.regress.produce import Product, Written
-from tests.bench.command import bench, bench_json
+from tests.bench.command import ROOT, bench, bench_json
 from tests.bench.regress_faults import FAULTS, Fault, loaded
 
 FLIPPED = next(fault for fault in FAULTS["task_arithmetic"] if fault.what == "sign flipped")
@@ -234,6 +235,35 @@ def test_the_command_refuses_bad_input(tmp_path: Path) -> None:
     assert "Did you mean 'average'" in bench("regress", "--method", "averge", cwd=tmp_path, code=2).stderr
     assert "needs a reason" in bench("regress", "--accept", "", cwd=tmp_path, code=2).stderr
     assert list(tmp_path.iterdir()) == []
+
+
+NEWCOMER = """
+from typing import ClassVar
+from methods.average import Average
+from methods.common.contract import Card, parameter
+
+class Newcomer(Average):
+    card: ClassVar[Card] = Card(title="Newcomer", source="a test", summary="an average with a base")
+    include_base: bool = parameter(True, "as the average's", "a test")
+
+METHOD = Newcomer
+"""
+
+
+@pytest.mark.slow
+def test_a_new_file_in_methods_is_asked_for_its_goldens(tmp_path: Path) -> None:
+    """In a copy of the program: found by its file alone, refused until accepted, then held to it."""
+    for package in ("bench", "methods", "results", "tasks"):
+        leave = shutil.ignore_patterns("__pycache__", "models", "engines")
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=leave)
+    (tmp_path / "methods" / "newcomer.py").write_text(NEWCOMER)
+    here = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
+    refused = bench("regress", "--method", "newcomer", code=1, **here)
+    assert "has no goldens yet" in refused.stdout and "--accept" in refused.stderr
+    bench("regress", "--method", "newcomer", "--accept", "it is new", **here)
+    (verdict,) = json.loads(bench("regress", "--method", "newcomer", "--json", **here).stdout)
+    assert (verdict["state"], verdict["cases"]) == ("ok", 3)
+    assert lines(tmp_path / "bench" / "regress" / "goldens")[-1]["method"] == "newcomer"
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ def test_every_method_has_faults() -> None:
     assert {name: len(faults) for name, faults in FAULTS.items() if len(faults) < AT_LEAST} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(FAULTS))
 def test_faults_are_caught(method: str) -> None:
     """Each with tensors that differ: that the method breaks down would be no merit of the goldens."""
@@ -29,6 +30,7 @@ def test_faults_are_caught(method: str) -> None:
     assert missed == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", COMPILED)
 def test_kernels_without_a_fault_are_clean_as_plain_python(module: str) -> None:
     """So that what is caught above is the fault, and not the way it is loaded."""
