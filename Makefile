@@ -11,13 +11,14 @@ MODELS ?=
 LIMIT  ?=
 ENGINE ?=
 ARGS   ?=
+VLLM_PYTHON ?= python
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup bench regress test test-fast leaderboard zoo perf-merge lint format clean clean-runs
+.PHONY: help setup test-vllm bench regress test test-fast leaderboard zoo perf-merge lint format clean clean-runs
 
 BIN   := $(VENV)/bin
 BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
@@ -53,6 +54,11 @@ zoo: $(CORE) ## retrain the embedded models from their seeds
 
 perf-merge: $(CORE) ## time merges of 1.5B models beside mergekit's (12 GB of disk, an hour); ARGS='--only ties --data DIR'
 	@$(BIN)/python -m perf $(ARGS)
+
+test-vllm: $(CORE) ## does a merge open in vLLM? VLLM_PYTHON=python of an environment that has it
+	@rm -rf build/vllm && $(BIN)/bench merge --method ties --base zoo:l2s-base --expert zoo:l2s-expert \
+	    --out build/vllm --runs build/runs
+	@VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 '$(VLLM_PYTHON)' tests/interop/opens_in_vllm.py build/vllm
 
 lint: $(TEST) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
