@@ -12,8 +12,8 @@ from bench.road import Road, RunReport, Say, board_of, check_stored_set, opened
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
-    from bench.checkpoint import Checkpoint
-    from bench.evaluate import EvalTarget
+    from bench.evaluation.target import EvalTarget
+    from bench.models.checkpoint import Checkpoint
     from tasks.contract import Suite
 
 
@@ -28,8 +28,8 @@ def evaluate_models(
     say: Say,
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
+    from bench.evaluation.questions import pools
     from bench.lineage import stored_targets
-    from bench.questions import pools
 
     suite = chosen_suite(options)
     if not specs and not models and not rescore:
@@ -55,8 +55,8 @@ def evaluate_models(
 
 
 def _open(spec: str) -> Checkpoint:
-    from bench.checkpoint import Checkpoint, locate
-    from bench.loading import require_tokenizer
+    from bench.models.checkpoint import Checkpoint, locate
+    from bench.models.loading import require_tokenizer
 
     model = Checkpoint(locate(spec), spec)
     require_tokenizer(model.path, spec)
@@ -65,10 +65,10 @@ def _open(spec: str) -> Checkpoint:
 
 def _identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTarget:
     """Record what a model is (a merge of ours, a member of a configured set, or a stranger) and return it."""
-    from bench.experts import Expert
+    from bench.evaluation.experts import Expert
     from bench.identity import fingerprint
     from bench.lineage import merged_row, target
-    from bench.writer import read_manifest
+    from bench.merging.writer import read_manifest
 
     mark = fingerprint(model.path, road.place.fingerprints)
     manifest = read_manifest(model.path)
@@ -94,7 +94,7 @@ def _identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTa
 
 def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) -> EvalTarget:
     """A base or expert of a configured set; a stranger is the base of a set of its own."""
-    from bench.experts import Expert
+    from bench.evaluation.experts import Expert
     from bench.identity import fingerprint
     from bench.lineage import base_row, expert_row, target
 
@@ -116,9 +116,9 @@ def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) 
 
 def _check_heads(road: Road, targets: list[EvalTarget], suite: Suite) -> None:
     """Refuse labels that a head cannot give, and a head that is not the one that the records mean."""
-    from bench.checkpoint import Checkpoint
-    from bench.experts import check_head
+    from bench.evaluation.experts import check_head
     from bench.identity import fingerprint
+    from bench.models.checkpoint import Checkpoint
 
     for target in targets:
         for benchmark in suite.benchmarks:

@@ -20,7 +20,7 @@ from results.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.checkpoint import Checkpoint
+    from bench.models.checkpoint import Checkpoint
     from bench.recipe import Recipe
     from bench.suites import EvalOptions
 
@@ -88,9 +88,9 @@ def _recipe(
     opener: Callable[[str], Checkpoint] | None = None,
 ) -> Recipe:
     """What to merge: a mergekit YAML, or a method with a base and experts; `opener` opens the models."""
-    from bench.checkpoint import open_checkpoint
     from bench.choice import settings_of
     from bench.mergekit import recipe_of
+    from bench.models.checkpoint import open_checkpoint
     from bench.recipe import build_recipe, parse_settings
 
     settings, opener = parse_settings(set_ or []), opener or open_checkpoint
@@ -208,9 +208,9 @@ def merge(
 ) -> None:
     """Write one merged checkpoint, and publish it if asked."""
     from bench.data import with_files
-    from bench.merge import Place
-    from bench.merge import merge as merge_models
-    from bench.push import check_push, push
+    from bench.merging.merge import Place
+    from bench.merging.merge import merge as merge_models
+    from bench.merging.push import check_push, push
     from bench.show import status
 
     recipe = _recipe(mergekit, method, base, expert, set_)
@@ -364,11 +364,11 @@ def plan(
     json: Json = False,
 ) -> None:
     """What a merge would do and cost, from headers alone: of Hub models too, nothing is downloaded."""
-    from bench import plan_listing
     from bench.choice import chosen_models
-    from bench.hub import open_headers
     from bench.mergekit import save_mergekit
-    from bench.plan import plan as make_plan
+    from bench.merging import plan_listing
+    from bench.merging.plan import plan as make_plan
+    from bench.models.hub import open_headers
 
     if mergekit is None:
         chosen = chosen_models(models, base, expert or [], suite=suite)

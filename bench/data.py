@@ -1,111 +1,18 @@
-"""Examples that statistics are computed on: JSON lines of a user, or a suite's training split; never test items."""
+"""Which recipes need examples, and whether those at hand fit: all said before any work."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.errors import BadInput
-from bench.identity import digest
+from bench.examples import ExampleSet, read_examples
+from bench.recipe import Recipe
 from methods.common.contract import Need
-from tasks.contract import Example, Suite
-from tasks.errors import DataUnavailable
 
-if TYPE_CHECKING:
-    from bench.recipe import Recipe
-
-SPLITS = ("train", "validation")
 ONE_SET_EACH = ("optimised", "distance_data")  # kinds on everyone's data that must know whose it is
-
-
-@dataclass(frozen=True)
-class ExampleSet:
-    """Examples of one expert. `name` says where they are from; identity is their content alone."""
-
-    name: str
-    examples: tuple[Example, ...]
-
-    @cached_property
-    def digest(self) -> str:
-        """Hash of the examples in order."""
-        return digest([(e.prompt, e.response, e.label) for e in self.examples])
-
-
-def read_examples(file: Path) -> ExampleSet:
-    """Examples of a JSON-lines file: `prompt` (or `text`), with `response` for a language model or `label` (a whole
-    number, the class) for a classifier; neither where unlabelled text is enough.
-
-    BadInput names file and line of what is wrong.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"--data {file} cannot be read: {error}") from error
-    examples = tuple(
-        _example(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip()
-    )
-    if not examples:
-        raise BadInput(f"--data {file} holds no examples")
-    return ExampleSet(file.name, examples)
-
-
-def _example(line: str, where: str) -> Example:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise BadInput(f"{where} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BadInput(
-            f"{where} holds {type(found).__name__}, not an object with the fields prompt and response"
-        )
-    prompts = [key for key in ("prompt", "text") if key in found]
-    if len(prompts) != 1:
-        given = ", ".join(map(repr, found)) or "no fields"
-        raise BadInput(f"{where} needs `prompt` or `text`, one of the two, and has {given}")
-    prompt, response, label = found[prompts[0]], found.get("response"), found.get("label")
-    for key, value in ((prompts[0], prompt), ("response", response)):
-        if not isinstance(value, str) and not (key == "response" and value is None):
-            raise BadInput(f"{where}: {key} is {value!r}, not a text")
-    if label is not None and (not isinstance(label, int) or isinstance(label, bool) or label < 0):
-        raise BadInput(f"{where}: label is {label!r}, not the number of a class (0, 1, ...)")
-    if not prompt and not response:
-        raise BadInput(f"{where}: {prompts[0]} is empty")
-    return Example(prompt, response, label)
-
-
-def suite_examples(
-    suite: Suite, experts: Sequence[str], split: str, data_dir: Path | None
-) -> tuple[ExampleSet, ...]:
-    """One example set per expert of a model set, from the benchmarks whose domain is the expert's name.
-
-    A single expert takes those of every benchmark. `split` is "train" or "validation".
-    """
-    if split not in SPLITS:
-        raise BadInput(f"statistics take examples of {' or '.join(SPLITS)}, never of {split!r}")
-    return tuple(_of_expert(suite, name, len(experts) == 1, split, data_dir) for name in experts)
-
-
-def _of_expert(suite: Suite, expert: str, single: bool, split: str, data_dir: Path | None) -> ExampleSet:
-    given = [benchmark for benchmark in suite.benchmarks if benchmark.examples is not None]
-    chosen = [benchmark for benchmark in given if single or benchmark.domain == expert]
-    examples: list[Example] = []
-    for benchmark in chosen:
-        assert benchmark.examples is not None
-        try:
-            examples += benchmark.examples(split, data_dir)
-        except DataUnavailable as error:
-            raise BadInput(str(error)) from error
-    if not examples:
-        domains = ", ".join(sorted({benchmark.domain for benchmark in given})) or "none"
-        raise BadInput(
-            f"suite {suite.name} has no {split} examples for the expert {expert!r} (it has them for: {domains}); "
-            "`bench merge --data` takes your own"
-        )
-    return ExampleSet(f"{'+'.join(benchmark.name for benchmark in chosen)} {split}", tuple(examples))
 
 
 def data_needs(needs: Iterable[Need]) -> list[Need]:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.checkpoint import COMPANIONS
+from bench.models.checkpoint import COMPANIONS
 
 if TYPE_CHECKING:
     from tasks.contract import Sampling

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.checkpoint import Checkpoint, locate
-from bench.evaluate import EvalTarget
-from bench.experts import Expert
-from bench.merge import MergeResult
+from bench.evaluation.experts import Expert
+from bench.evaluation.target import EvalTarget
+from bench.merging.merge import MergeResult
+from bench.models.checkpoint import Checkpoint, locate
 from bench.recipe import Recipe, method_class
 from methods.common.contract import Method
 from results.schema import TABLES

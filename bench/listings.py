@@ -205,8 +205,8 @@ def _state(spec: str) -> str:
     """`zoo:l2s-base (0.9 M parameters)`, or what is wrong with it; a Hub id is not asked."""
     from pathlib import Path
 
-    from bench.checkpoint import Checkpoint, locate
     from bench.errors import BadInput
+    from bench.models.checkpoint import Checkpoint, locate
 
     if not spec.startswith("zoo:") and not Path(spec).is_dir():
         return f"{spec} (on the Hub)"

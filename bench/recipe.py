@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.checkpoint import Checkpoint, open_checkpoint
-from bench.data import ExampleSet
 from bench.errors import BadInput, unknown
+from bench.examples import ExampleSet
+from bench.models.checkpoint import Checkpoint, open_checkpoint
 from methods.common.contract import Method
 
 METHODS = Path(__file__).parent.parent / "methods"

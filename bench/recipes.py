@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.choice import settings_of
 from bench.config import ModelSet
-from bench.data import ExampleSet, check_data, data_needs, suite_examples
+from bench.data import check_data, data_needs
 from bench.errors import BadInput
+from bench.examples import ExampleSet, suite_examples
 from bench.suites import EvalOptions
 from tasks.contract import Suite
 
@@ -38,7 +39,7 @@ class Asked:
 
     def recipe(self, text: str) -> Recipe:
         """The recipe of `METHOD` or `METHOD@PRESET`, with everything checked that needs no weights."""
-        from bench.alignment import align
+        from bench.alignment.align import align
         from bench.recipe import build_recipe
 
         name, own = settings_of(text, self.settings, self.suite.name)
@@ -55,7 +56,7 @@ def recipes_of(methods: Sequence[str], asked: Asked) -> tuple[list[Recipe], dict
 
     Raises BadInput for a method that was asked for by name and does not apply, and when none does.
     """
-    from bench.checkpoint import Checkpoint, locate
+    from bench.models.checkpoint import Checkpoint, locate
     from bench.recipe import method_names, parse_expert
 
     names = [name.strip() for name in methods if name.strip()]

@@ -16,9 +16,9 @@ from bench.errors import unknown
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
-    from bench.evaluate import EvalTarget
-    from bench.merge import Place
-    from bench.questions import Pool
+    from bench.evaluation.questions import Pool
+    from bench.evaluation.target import EvalTarget
+    from bench.merging.merge import Place
     from results.board import Board
     from results.spool import Spool
     from results.store import Store
@@ -66,7 +66,7 @@ class Road:
     ) -> None:
         """Evaluate one model and say what was done."""
         from bench.engines import engine_identity
-        from bench.evaluate import evaluate
+        from bench.evaluation.evaluate import evaluate
 
         report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
         self.note(report.sentence())
@@ -80,7 +80,7 @@ class Road:
 @contextmanager
 def opened(runs: Path, db: Path, say: Say) -> Iterator[Road]:
     """Store, spool and the run's row; the spool goes into the database at the end, however it ends."""
-    from bench.merge import Place
+    from bench.merging.merge import Place
     from results.spool import Spool
     from results.store import Store
 

@@ -16,9 +16,9 @@ from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
-    from bench.evaluate import EvalTarget
-    from bench.experts import Expert
-    from bench.merge import MergeResult
+    from bench.evaluation.experts import Expert
+    from bench.evaluation.target import EvalTarget
+    from bench.merging.merge import MergeResult
     from bench.recipe import Recipe
 
 
@@ -40,9 +40,9 @@ def run(
     `data_split` is where methods that need examples take them from the suite: train or validation.
     Of several methods, one that fails on the way does not lose the others' results: the report names it.
     """
-    from bench.experts import check_heads
-    from bench.loading import require_tokenizer
-    from bench.questions import pools
+    from bench.evaluation.experts import check_heads
+    from bench.evaluation.questions import pools
+    from bench.models.loading import require_tokenizer
     from bench.recipe import parse_settings
     from bench.recipes import Asked, recipes_of
 
@@ -93,7 +93,7 @@ class Attempts:
 
 def _record_parents(road: Road, recipe: Recipe, chosen: ModelSet) -> tuple[list[EvalTarget], str]:
     """Base and experts as recorded and to be evaluated, and the name that the set is stored under."""
-    from bench.experts import Expert
+    from bench.evaluation.experts import Expert
     from bench.identity import fingerprint
     from bench.lineage import base_row, expert_row, target
 
@@ -113,11 +113,11 @@ def _merge_and_record(
     attempts: Attempts, recipes: list[Recipe], base: EvalTarget, model_set: str
 ) -> list[EvalTarget]:
     """Merge with every recipe; each is recorded as soon as it is done. The merges to evaluate."""
-    from bench.alignment import align
-    from bench.checkpoint import Checkpoint
+    from bench.alignment.align import align
+    from bench.disk import check_disk
     from bench.lineage import layer_rows, merged_row, method_rows, target
-    from bench.merge import merge_id
-    from bench.writer import check_disk
+    from bench.merging.merge import merge_id
+    from bench.models.checkpoint import Checkpoint
 
     road = attempts.road
     outs = [road.place.runs / "merges" / merge_id(recipe, road.place) for recipe in recipes]
@@ -140,7 +140,7 @@ def _merge_and_record(
 
 
 def _merge(road: Road, recipe: Recipe, out: Path) -> MergeResult:
-    from bench.merge import merge
+    from bench.merging.merge import merge
     from bench.show import status
 
     if not out.exists():

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from bench.alignment import align
-from bench.data import read_examples
-from bench.merge import Place
+from bench.alignment.align import align
+from bench.examples import read_examples
+from bench.merging.merge import Place
 from bench.recipe import build_recipe
 from bench.statistics import DATA, RECORD, Subject, statistic_id, subjects
 from perf.cases import Case

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.engines.contract import Answers, Choice, Completion, Request
 from bench.errors import BadInput, unknown
-from bench.loading import load_body, load_model, require_tokenizer, with_head
+from bench.models.loading import load_body, load_model, require_tokenizer, with_head
 
 if TYPE_CHECKING:
     from bench.engines.decoding import Job, Tokens

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from bench.checkpoint import Checkpoint
 from bench.mergekit.table import DTYPES
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.checkpoint import Checkpoint, open_checkpoint
 from bench.errors import BadInput, unknown
 from bench.mergekit.fit import dtypes_of, same_tokens, unlike
 from bench.mergekit.table import COMMON, DTYPES, PER_MODEL, REQUIRED, TRANSLATIONS, Rule, Translation
+from bench.models.checkpoint import Checkpoint, open_checkpoint
 from bench.recipe import Recipe, build_recipe
 
 KEYS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.checkpoint import Checkpoint
 from bench.errors import BadInput
 from bench.mergekit.fit import dtypes_of, unlike
 from bench.mergekit.table import COMMON, DTYPES, NO_EFFECT, TRANSLATIONS, Translation
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe
 
 

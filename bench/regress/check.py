@@ -10,7 +10,7 @@ from typing import Literal
 
 from bench.errors import BadInput, unknown
 from bench.identity import code_digest
-from bench.merge import quiet
+from bench.merging.merge import quiet
 from bench.recipe import METHODS, build_method, method_names
 from bench.regress import goldens
 from bench.regress.cases import Case, cases_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.alignment import Target
+from bench.alignment.align import Target
 from bench.regress.models import Values, integers
 from bench.statistics import Subject
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.checkpoint import Checkpoint
-from bench.data import ExampleSet, data_needs
-from bench.merge import Place, merge
+from bench.data import data_needs
+from bench.examples import ExampleSet
+from bench.merging.merge import Place, merge
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe, build_method, build_recipe
 from bench.regress.cases import Case, experts_of, on_classifiers
 from bench.regress.given import given

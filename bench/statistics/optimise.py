@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.alignment import Target
+from bench.alignment.align import Target
 from bench.statistics.fisher import class_logits
 from bench.statistics.points import Point, load, names_of, read_all, unmerged
 from bench.statistics.progress import counted

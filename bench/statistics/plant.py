@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.alignment import align
+from bench.alignment.align import align
 from bench.recipe import Recipe
 from bench.statistics.store import Computed, save
 from bench.statistics.subject import Subject, statistic_id, subjects

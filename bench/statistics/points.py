@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.alignment import Target
-from bench.checkpoint import Checkpoint
+from bench.alignment.align import Target
+from bench.alignment.reading import fill
 from bench.errors import BadInput
-from bench.loading import load_body, load_model, with_head
-from bench.reading import fill
+from bench.models.checkpoint import Checkpoint
+from bench.models.loading import load_body, load_model, with_head
 from bench.statistics.subject import Subject, is_classifier
 from bench.statistics.text import Reader
 from methods.common.contract import Role

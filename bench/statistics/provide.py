@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 
-from bench.alignment import Target
+from bench.alignment.align import Target
+from bench.disk import check_disk
 from bench.errors import BadInput
 from bench.recipe import Recipe
 from bench.statistics.kinds import KINDS, options_of
 from bench.statistics.store import Computed, Statistic, load, save
 from bench.statistics.subject import Subject, statistic_id, subjects, wanted
-from bench.writer import check_disk
 from methods.common.contract import Need
 
 

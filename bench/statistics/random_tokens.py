@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bench.checkpoint import Checkpoint
 from bench.errors import BadInput
-from bench.loading import require_tokenizer
+from bench.models.checkpoint import Checkpoint
+from bench.models.loading import require_tokenizer
 from bench.statistics.gradients import Term, squared_gradients
 from bench.statistics.points import load_point, module_of
 from bench.statistics.progress import counted

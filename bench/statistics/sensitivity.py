@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.alignment import Target
+from bench.alignment.align import Target
 from bench.statistics.fisher import terms_of
 from bench.statistics.points import Point, load_point, read_one, reader_of, runs
 from bench.statistics.progress import counted

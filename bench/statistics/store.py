@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.checkpoint import Stored, read_header, read_stored
 from bench.errors import BadInput
+from bench.models.checkpoint import Stored, read_header, read_stored
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.alignment import Target
-from bench.checkpoint import Checkpoint
-from bench.data import ExampleSet
+from bench.alignment.align import Target
+from bench.examples import ExampleSet
 from bench.identity import code_digest, digest, fingerprint
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe
 from bench.statistics.kinds import KINDS, options_of
 from methods.common.contract import Need

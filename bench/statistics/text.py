@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.checkpoint import Checkpoint
-from bench.data import ExampleSet
 from bench.errors import BadInput
-from bench.loading import require_tokenizer
+from bench.examples import ExampleSet
+from bench.models.checkpoint import Checkpoint
+from bench.models.loading import require_tokenizer
 from tasks.contract import Example
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from typing import Any
 from safetensors import safe_open
 from transformers import AutoConfig, PretrainedConfig
 
-from bench.evaluate import EvalTarget, evaluate
-from bench.experts import Expert
+from bench.evaluation.evaluate import evaluate
+from bench.evaluation.experts import Expert
+from bench.evaluation.questions import Pool, pools
+from bench.evaluation.target import EvalTarget
 from bench.identity import fingerprint
-from bench.questions import Pool, pools
 from bench.suites import EvalOptions, chosen_suite
 from bench.zoo.training import Recipe, Stage
 from results.spool import Spool

@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from bench.as_is import evaluate_models
-from bench.checkpoint import locate
 from bench.errors import BadInput
+from bench.models.checkpoint import locate
 from bench.run import run
 from bench.suites import EvalOptions
 from results.board import Board

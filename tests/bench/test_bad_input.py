@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.alignment import SHOWN
-from bench.checkpoint import Checkpoint, read_header
+from bench.alignment.align import SHOWN
 from bench.errors import BadInput
-from bench.merge import Place, merge
-from bench.plan import plan
+from bench.merging.merge import Place, merge
+from bench.merging.plan import plan
+from bench.models.checkpoint import Checkpoint, read_header
 from bench.recipe import build_method, build_recipe, parse_expert, parse_settings
 from tests.helpers.checkpoints import pair, qwen2_tensors, tensors_of, write_checkpoint
 

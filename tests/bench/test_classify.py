@@ -13,11 +13,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from bench import run as road
 from bench.as_is import evaluate_models
-from bench.checkpoint import Checkpoint
 from bench.engines.contract import Choice, Request
 from bench.engines.hf import HFEngine
 from bench.errors import BadInput
-from bench.experts import check_heads, expert_of
+from bench.evaluation.experts import check_heads, expert_of
+from bench.models.checkpoint import Checkpoint
 from bench.suites import EvalOptions
 from results.board import Board
 from results.store import Store

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench.data import ExampleSet, check_data, data_needs, read_examples, suite_examples, with_files
+from bench.data import check_data, data_needs, with_files
 from bench.errors import BadInput
+from bench.examples import ExampleSet, read_examples, suite_examples
 from bench.recipe import build_method, build_recipe, method_names
 from bench.statistics import options_of
 from bench.statistics.text import Reader

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BadInput
-from bench.evaluate import EvalReport, EvalTarget, evaluate
-from bench.experts import Expert
+from bench.evaluation.evaluate import EvalReport, evaluate
+from bench.evaluation.experts import Expert
+from bench.evaluation.questions import Pool, pools
+from bench.evaluation.target import EvalTarget
 from bench.identity import document_hash, fingerprint, seed_of
-from bench.questions import Pool, pools
 from bench.suites import EvalOptions
 from results.spool import Spool
 from results.store import Store
@@ -131,8 +132,9 @@ def test_reuse_needs_no_torch_and_no_time(lab: Lab, model: EvalTarget) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
-from bench.evaluate import EvalTarget, evaluate
-from bench.questions import pools
+from bench.evaluation.target import EvalTarget
+from bench.evaluation.evaluate import evaluate
+from bench.evaluation.questions import pools
 from bench.suites import EvalOptions
 from results.spool import Spool
 from results.store import Store
@@ -253,8 +255,9 @@ def test_bad_input_is_refused_before_any_work(options: EvalOptions, message: str
 KILLED = """
 import sys
 from pathlib import Path
-from bench.evaluate import EvalTarget, evaluate
-from bench.questions import pools
+from bench.evaluation.target import EvalTarget
+from bench.evaluation.evaluate import evaluate
+from bench.evaluation.questions import pools
 from bench.suites import EvalOptions
 from results.spool import Spool
 from results.store import Store

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.alignment import align
+from bench.alignment.align import align
 from bench.errors import BadInput
-from bench.executor import Job, execute
-from bench.merge import Place, merge, quiet
+from bench.merging.executor import execute
+from bench.merging.job import Job
+from bench.merging.merge import Place, merge, quiet
+from bench.merging.workers import Workers
+from bench.merging.writer import CheckpointWriter
 from bench.recipe import Recipe, build_recipe
-from bench.workers import Workers
-from bench.writer import CheckpointWriter
 from methods.common.sums import CHUNK, chunk_sums, total
 from tests.helpers.checkpoints import qwen2_tensors, tensors_of, write_checkpoint
 
@@ -50,7 +51,7 @@ def written(recipe: Recipe, folder: Path, *, threads: int, block: int) -> bytes:
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        ("average", {}),
+        ("average", {"norms": "mean", "embeddings": "expert:0", "out_dtype": "bfloat16"}),
         ("task_arithmetic", {}),
         ("ties", {"scope": "tensor"}),
         ("ties", {"scope": "block", "trim_rule": "quantile"}),

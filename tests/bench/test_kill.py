@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.writer import draft_folder
+from bench.merging.writer import draft_folder
 from tests.bench.command import BENCH, environment
 from tests.helpers.checkpoints import checkpoints_under, qwen2_tensors, write_checkpoint
 

@@ -19,9 +19,9 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from bench.errors import BadInput
-from bench.merge import MergeResult, Place, merge
+from bench.merging.merge import MergeResult, Place, merge
+from bench.merging.writer import MANIFEST, CheckpointWriter
 from bench.recipe import build_recipe
-from bench.writer import MANIFEST, CheckpointWriter
 from tests.helpers.checkpoints import (
     Tensors,
     checkpoints_under,
@@ -98,7 +98,9 @@ def test_shards_hold_the_same_tensors_and_the_index_finds_them(
 ) -> None:
     pair(tmp_path)
     whole = tensors_of(_merge(tmp_path, lambda_=0.5).path)
-    monkeypatch.setattr("bench.merge.CheckpointWriter", partial(CheckpointWriter, shard_bytes=shard_bytes))
+    monkeypatch.setattr(
+        "bench.merging.merge.CheckpointWriter", partial(CheckpointWriter, shard_bytes=shard_bytes)
+    )
     out = _merge(tmp_path, "sharded", lambda_=0.5).path
     index = json.loads((out / "model.safetensors.index.json").read_text())
     files = sorted(path.name for path in out.glob("*.safetensors"))
@@ -115,23 +117,11 @@ def test_shards_hold_the_same_tensors_and_the_index_finds_them(
     assert all(torch.equal(values, whole[name]) for name, values in tensors_of(again.path).items())
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_the_size_of_blocks_changes_no_byte(
-    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair(tmp_path)
-    options: dict[str, Any] = {"lambda_": 0.37, "norms": "mean", "embeddings": "expert:0", "out_dtype": dtype}
-    whole = _merge(tmp_path, **options).path / "model.safetensors"
-    monkeypatch.setattr("bench.executor.BLOCK", 13)
-    pieces = _merge(tmp_path, "pieces", **options).path / "model.safetensors"
-    assert pieces.read_bytes() == whole.read_bytes()
-
-
 def test_a_shard_is_no_larger_than_asked_unless_one_tensor_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair(tmp_path)
-    monkeypatch.setattr("bench.merge.CheckpointWriter", partial(CheckpointWriter, shard_bytes=700))
+    monkeypatch.setattr("bench.merging.merge.CheckpointWriter", partial(CheckpointWriter, shard_bytes=700))
     for file in _merge(tmp_path).path.glob("*.safetensors"):
         tensors = list(tensors_of_file(file).values())
         assert len(tensors) == 1 or sum(t.numel() * 4 for t in tensors) <= 700
@@ -300,7 +290,7 @@ import sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from bench.merge import Place, merge
+from bench.merging.merge import Place, merge
 from bench.recipe import build_recipe
 
 folder, pause, stop_at = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]

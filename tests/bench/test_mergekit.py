@@ -243,7 +243,9 @@ def test_a_tokenizer_source_is_taken_only_where_it_changes_nothing(tmp_path: Pat
     assert recipe_of(file, {}).name == "ties"
     for folder in (base, expert):  # one row of the embedding is no token: mergekit would drop it
         (folder / "tokenizer.json").write_text(json.dumps({**whole, "added_tokens": []}))
-    with pytest.raises(BadInput, match="tokenizer_source: union rebuilds the embeddings by token.*Leave it out"):
+    with pytest.raises(
+        BadInput, match="tokenizer_source: union rebuilds the embeddings by token.*Leave it out"
+    ):
         recipe_of(file, {})
 
 

@@ -16,8 +16,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from bench.merge import Place, merge
 from bench.mergekit import recipe_of
+from bench.merging.merge import Place, merge
 from tests.goldens.mergekit import CANCELLING, CASES, QWEN, expected, flat, tensors, write_models
 from tests.helpers.checkpoints import Tensors, tensors_of
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.alignment import align
-from bench.plan import plan
+from bench.alignment.align import align
+from bench.merging.plan import plan
 from bench.recipe import build_recipe
 from tests.bench.command import bench, environment
 from tests.helpers.checkpoints import pair, qwen2_tensors, tensors_of, write_checkpoint
@@ -163,7 +163,7 @@ def test_by_token_reads_the_tokenizers_too(tmp_path: Path) -> None:
 OPEN_EACH = """
 import json, sys
 from bench.errors import BadInput
-from bench.hub import open_headers
+from bench.models.hub import open_headers
 
 for spec in sys.argv[1:]:
     try:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from bench.card import model_card, shareable
 from bench.errors import BadInput
-from bench.push import check_push
+from bench.merging.card import model_card, shareable
+from bench.merging.push import check_push
 from bench.recipe import method_class
 from results.spool import Spool
 from results.store import Store

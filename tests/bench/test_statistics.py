@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bench.alignment import align
+from bench.alignment.align import align
 from bench.errors import BadInput
-from bench.merge import Place
+from bench.merging.merge import Place
 from bench.recipe import Recipe, build_recipe
 from bench.statistics import DATA, RECORD, Statistic, provide, subjects
 from bench.statistics.random_tokens import fisher, module_inputs

@@ -28,14 +28,14 @@ from transformers import (
     Qwen2Model,
 )
 
-from bench.alignment import align, examine
-from bench.checkpoint import Checkpoint
+from bench.alignment.align import align, examine
+from bench.alignment.reading import fill
+from bench.alignment.rows import RowMap
+from bench.alignment.vocabulary import _places, _runs
 from bench.errors import BadInput
-from bench.merge import MergeResult, Place, merge
-from bench.reading import fill
+from bench.merging.merge import MergeResult, Place, merge
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe, build_recipe
-from bench.rows import RowMap
-from bench.vocabulary import _places, _runs
 from tests.helpers.checkpoints import Tensors, pair, qwen2_tensors, tensors_of, write_checkpoint
 from tests.helpers.models import save
 

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.alignment import align
-from bench.data import ExampleSet, data_needs
-from bench.executor import Job
-from bench.merge import MergeResult, Place, merge
+from bench.alignment.align import align
+from bench.data import data_needs
+from bench.examples import ExampleSet
+from bench.merging.job import Job
+from bench.merging.merge import MergeResult, Place, merge
 from bench.recipe import Recipe, build_method, build_recipe
 from bench.statistics import Subject, subjects
 from bench.statistics import plant as plant_all
@@ -104,7 +105,7 @@ def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Planted]) -> No
 
 def set_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Merge in runs of `block` elements (a multiple of 65,536) from now on."""
-    monkeypatch.setattr("bench.merge.Job", partial(Job, block=block))
+    monkeypatch.setattr("bench.merging.merge.Job", partial(Job, block=block))
 
 
 def some_data(method: Method, experts: int) -> tuple[ExampleSet, ...]:

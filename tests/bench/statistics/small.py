@@ -21,8 +21,8 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
-from bench.alignment import align
-from bench.data import ExampleSet
+from bench.alignment.align import align
+from bench.examples import ExampleSet
 from bench.recipe import Recipe, build_recipe
 from bench.statistics import Statistic, Subject, provide, subjects
 from methods.common.contract import Need, Role

@@ -155,7 +155,7 @@ def test_argmax_looks_at_the_last_token_alone(tmp_path: Path) -> None:
 def test_an_example_without_its_answer_is_left_out_and_a_cut_one_loses_its_end(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from bench.data import ExampleSet
+    from bench.examples import ExampleSet
 
     long = Example("a very long prompt of its own", "x")
     cut = Example("short", "an answer that does not end within the limit")

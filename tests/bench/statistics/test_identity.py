@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bench.data import ExampleSet
-from bench.merge import Place, merge, merge_id, method_files
+from bench.examples import ExampleSet
+from bench.merging.merge import Place, merge, merge_id, method_files
 from bench.recipe import Recipe, build_method, build_recipe
 from bench.statistics import statistic_id
 from methods.common.contract import Need, Role

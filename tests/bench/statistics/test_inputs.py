@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from bench.data import ExampleSet
 from bench.errors import BadInput
+from bench.examples import ExampleSet
 from methods.common.contract import Role
 from tasks.contract import Example
 from tests.bench.statistics.small import SPOKEN, computed, family, ids_of, need, tensors

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.alignment import align
-from bench.data import ExampleSet
+from bench.alignment.align import align
+from bench.examples import ExampleSet
 from bench.recipe import build_recipe
 from bench.regress.models import FAMILIES
 from bench.statistics import Subject, gather, plant

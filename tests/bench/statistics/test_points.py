@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.checkpoint import Checkpoint
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe, build_recipe
 from bench.statistics.points import aligned
 from tests.bench.statistics.small import close, computed, family, need, tensors, write

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, GPT2Config
 
-from bench.checkpoint import Checkpoint
-from bench.data import ExampleSet
 from bench.errors import BadInput
+from bench.examples import ExampleSet
+from bench.models.checkpoint import Checkpoint
 from bench.statistics.text import Reader, Shown, batches, check_vocabulary, chosen, padded, together
 from tasks.contract import Example
 from tests.bench.statistics.small import write

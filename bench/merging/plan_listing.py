@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.plan import Plan
+from bench.merging.plan import Plan
 from results import text
 
 ACTIONS = {"merge": "merged", "base": "left as the base's", "mean": "mean of the experts"}

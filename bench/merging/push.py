@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.card import model_card, shareable
 from bench.errors import BadInput
+from bench.merging.card import model_card, shareable
+from bench.merging.writer import MANIFEST
 from bench.recipe import method_class
-from bench.writer import MANIFEST
 from results.store import Store
 
 if TYPE_CHECKING:
-    from bench.merge import MergeResult
+    from bench.merging.merge import MergeResult
 
 T = TypeVar("T")
 CARD = "README.md"

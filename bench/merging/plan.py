@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from bench.alignment import Alignment, Target, examine
-from bench.costs import Cost, cost_of
+from bench.alignment.align import Alignment, Target, examine
+from bench.merging.costs import Cost, cost_of
+from bench.models.roles import architecture
 from bench.needs import title
 from bench.recipe import Recipe
-from bench.roles import architecture
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bench.alignment import Target
-from bench.checkpoint import DTYPE_BYTES, Checkpoint, Stored, torch_dtype
+from bench.alignment.align import Target
+from bench.alignment.rows import Source
 from bench.errors import BadInput
-from bench.rows import Source
+from bench.models.checkpoint import DTYPE_BYTES, Checkpoint, Stored, torch_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -48,7 +48,7 @@ COMPANIONS = (
     "chat_template.jinja",
     "chat_template.json",
 )
-ZOO = Path(__file__).parent / "zoo" / "models"
+ZOO = Path(__file__).parent.parent / "zoo" / "models"
 
 
 @dataclass(frozen=True)

@@ -10,55 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import engines
-from bench.answering import answered
 from bench.errors import BadInput
-from bench.experts import Expert, expert_of
-from bench.grading import grade, new_scores, score
-from bench.questions import Ask, Pool
+from bench.evaluation.answering import answered
+from bench.evaluation.experts import expert_of
+from bench.evaluation.grading import grade, new_scores, score
+from bench.evaluation.questions import Ask, Pool
+from bench.evaluation.target import EvalTarget
 from bench.suites import EvalOptions
 
 if TYPE_CHECKING:
     from results.spool import Spool
     from results.store import Store
-    from tasks.contract import Benchmark
 
 Row = Mapping[str, Any]
 Advance = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class EvalTarget:
-    """A checkpoint to evaluate, and the set of models it is compared in: the base's fingerprint, and its experts
-    by domain."""
-
-    path: Path
-    fingerprint: str
-    name: str
-    model_set: str
-    base: str | None = None
-    experts: Mapping[str, Expert] = field(default_factory=dict)
-
-    def head(self, benchmark: Benchmark) -> Expert | None:
-        """The classifier whose task head chooses the labels of a benchmark; None where the model writes.
-
-        A model that belongs to no set answers with its own.
-        """
-        if not benchmark.labels:
-            return None
-        if not self.experts:
-            return Expert(self.fingerprint, str(self.path))
-        found = expert_of(self.experts, benchmark.domain)
-        if found is None:
-            raise BadInput(
-                f"{benchmark.name} is answered with the task head of the expert of domain {benchmark.domain!r}, and "
-                f"{self.model_set} has experts for: {', '.join(self.experts)}"
-            )
-        return found
 
 
 @dataclass(frozen=True)
@@ -103,7 +72,7 @@ def evaluate(
     rescore: bool = False,
     progress: bool = True,
 ) -> EvalReport:
-    """Answer, grade and score everything that `pools` ask (see `bench.questions.pools`).
+    """Answer, grade and score everything that `pools` ask (see `bench.evaluation.questions.pools`).
 
     `rescore` generates nothing and grades what is stored again. Rows go to `spool`, from there into `store`.
     Raises BadInput when `rescore` finds nothing stored, and for a prompt that does not fit the model.

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.checkpoint import Checkpoint
 from bench.errors import BadInput
+from bench.models.checkpoint import Checkpoint
 from methods.common.contract import Method
 
 Runs = tuple[tuple[int, int, int], ...]  # (first row of the result, first row in the model, number of rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.checkpoint import Checkpoint
-from bench.roles import LM_HEAD, Architecture, role_of
+from bench.models.checkpoint import Checkpoint
+from bench.models.roles import LM_HEAD, Architecture, role_of
 from methods.common.contract import Method, Role
 
 Head = Literal["tied", "own", "none"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.checkpoint import FLOAT_DTYPES, Checkpoint, Stored
+from bench.alignment.heads import Heads, names_in
 from bench.errors import BadInput
-from bench.heads import Heads, names_in
-from bench.roles import LM_HEAD, Architecture, plain_name, role_of
+from bench.models.checkpoint import FLOAT_DTYPES, Checkpoint, Stored
+from bench.models.roles import LM_HEAD, Architecture, plain_name, role_of
 from methods.common.contract import Role
 
 # What a shape does not show. Compared where both configs say it: older ones leave defaults out.

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench.checkpoint import (
+from bench.errors import BadInput
+from bench.models.checkpoint import (
     INDEX,
     SINGLE,
     Checkpoint,
@@ -19,7 +20,6 @@ from bench.checkpoint import (
     parse_header,
     shards_of,
 )
-from bench.errors import BadInput
 
 FIRST = 1 << 17  # bytes of the first request: most headers fit
 MAX_FILE = 1 << 26  # bytes of a config, index or tokenizer

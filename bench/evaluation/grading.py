@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.questions import Pool
+from bench.evaluation.questions import Pool
 from results.schema import SCORES
 from results.scores import score_rows
 

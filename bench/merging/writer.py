@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bench.alignment import Target
-from bench.checkpoint import COMPANIONS
+from bench.alignment.align import Target
+from bench.disk import check_disk
 from bench.errors import BadInput
-from results import text
+from bench.models.checkpoint import COMPANIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,7 +101,7 @@ class CheckpointWriter:
         """Cast a flat run of elements to the target's dtype and write it at element offset `start`; thread-safe."""
         import torch
 
-        from bench.checkpoint import DTYPE_BYTES, torch_dtype
+        from bench.models.checkpoint import DTYPE_BYTES, torch_dtype
 
         file, offset, target = self._places[name]
         raw = values.to(torch_dtype(target.dtype)).contiguous().flatten().view(torch.uint8).numpy()
@@ -182,16 +182,3 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if missing:
         raise BadInput(f"{file} lacks {', '.join(missing)}. Remove the folder and merge again.")
     return found
-
-
-def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuse before starting what cannot fit; 2% and 16 MB are left for the file system."""
-    probe = folder
-    while not probe.exists():
-        probe = probe.parent
-    free = shutil.disk_usage(probe).free
-    if needed * 1.02 + 16e6 > free:
-        raise BadInput(
-            f"{what} needs {text.size(needed)} at {folder}, where {text.size(free)} are free. "
-            f"Free some space or choose another place with --out or --runs."
-        )

@@ -8,42 +8,24 @@ is combined in file order, so that the result does not depend on the number of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.alignment import Alignment, Target
-from bench.checkpoint import read_stored
-from bench.reading import fill, read_run
-from bench.recipe import Recipe
-from bench.slots import BLOCK, Slot, groups_of, refuse_nonfinite, runs_of
+from bench.alignment.align import Target
+from bench.alignment.reading import fill, read_run
+from bench.merging.job import Job, Note
+from bench.merging.slots import Slot, groups_of, refuse_nonfinite, runs_of
+from bench.merging.workers import Workers
+from bench.merging.writer import CheckpointWriter
+from bench.models.checkpoint import read_stored
 from bench.statistics import Statistic
-from bench.workers import Workers
-from bench.writer import CheckpointWriter
 from methods.common.contract import Pass, Seen, Unit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Say = Callable[[str], None]
-Note = tuple[str, str, float]
-
-
-@dataclass
-class Job:
-    """One merge under way: the recipe, its alignment, the experts' ids and the statistics by need name."""
-
-    recipe: Recipe
-    alignment: Alignment
-    ids: tuple[str, ...] = ()
-    statistics: dict[str, tuple[Statistic, ...]] = field(default_factory=dict)
-    notes: list[Note] = field(default_factory=list)
-    block: int = BLOCK
-
-    @property
-    def merged_targets(self) -> list[Target]:
-        """Targets that the method decides."""
-        return [target for target in self.alignment.targets if target.action == "merge"]
 
 
 def execute(job: Job, writer: CheckpointWriter, say: Say, *, threads: int | None = None) -> Seen:

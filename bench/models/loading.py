@@ -40,8 +40,8 @@ def with_head(body: PreTrainedModel, head: Path) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    from bench.checkpoint import Checkpoint
-    from bench.experts import head_tensors
+    from bench.evaluation.experts import head_tensors
+    from bench.models.checkpoint import Checkpoint
 
     source = Checkpoint(head)
     place = {"dtype": body.dtype, "device": body.device}

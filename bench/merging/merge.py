@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import executor
-from bench.alignment import Alignment, align
-from bench.card import model_card
+from bench.alignment.align import Alignment, align
 from bench.data import check_data
 from bench.errors import BadInput
-from bench.executor import Job, execute
 from bench.identity import code_digest, digest, fingerprint
 from bench.machine import peak_bytes, reset_peak
-from bench.recipe import METHODS, Recipe
-from bench.statistics import gather, statistic_id, subjects
-from bench.writer import (
+from bench.merging import executor
+from bench.merging.card import model_card
+from bench.merging.executor import execute
+from bench.merging.job import Job
+from bench.merging.writer import (
     FULL,
     UNNAMED_CONFIG,
     CheckpointWriter,
@@ -31,6 +30,8 @@ from bench.writer import (
     publish,
     read_manifest,
 )
+from bench.recipe import METHODS, Recipe
+from bench.statistics import gather, statistic_id, subjects
 
 
 def quiet(text: str) -> None:

@@ -9,10 +9,8 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-from bench.checkpoint import DTYPE_BYTES, Stored
-from bench.errors import BadInput
-from bench.heads import Heads, choose_heads
-from bench.matching import (
+from bench.alignment.heads import Heads, choose_heads
+from bench.alignment.matching import (
     VOCABULARY,
     Matched,
     config_notes,
@@ -22,10 +20,12 @@ from bench.matching import (
     tensor_problems,
     unusable,
 )
+from bench.alignment.rows import RowMap, Source
+from bench.alignment.vocabulary import Vocabulary, choose_rows, files_model
+from bench.errors import BadInput
+from bench.models.checkpoint import DTYPE_BYTES, Stored
+from bench.models.roles import Architecture, architecture, block_of
 from bench.recipe import Recipe
-from bench.roles import Architecture, architecture, block_of
-from bench.rows import RowMap, Source
-from bench.vocabulary import Vocabulary, choose_rows, files_model
 from methods.common.contract import Method, Need, Role, TensorInfo
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}

@@ -109,7 +109,9 @@ def role_of(name: str, arch: Architecture) -> Role:
         for pattern, role in patterns:
             if re.fullmatch(pattern, part):
                 return role
-    raise BadInput(f"tensor {name!r} has no role in its architecture's map: add a pattern to bench/roles.py")
+    raise BadInput(
+        f"tensor {name!r} has no role in its architecture's map: add a pattern to bench/models/roles.py"
+    )
 
 
 def block_of(name: str, arch: Architecture) -> int | None:

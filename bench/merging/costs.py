@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from bench.alignment import Alignment, Target
-from bench.checkpoint import DTYPE_BYTES, Checkpoint
+from bench.alignment.align import Alignment, Target
+from bench.merging.job import BLOCK
+from bench.merging.workers import default_threads
+from bench.models.checkpoint import DTYPE_BYTES, Checkpoint
 from bench.recipe import Recipe
-from bench.slots import BLOCK
 from bench.statistics import disk_of, options_of, wanted
-from bench.workers import default_threads
 from methods.common.contract import Need
 
 SWEEP_BYTES_PER_SECOND = 2.0e9  # read, convert and look at, or merge, one input byte

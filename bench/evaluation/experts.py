@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
-    from bench.checkpoint import Checkpoint, Stored
+    from bench.models.checkpoint import Checkpoint, Stored
     from tasks.contract import Benchmark
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class Expert:
     @property
     def path(self) -> Path:
         """Its folder. Raises BadInput when it is not there."""
-        from bench.checkpoint import locate
+        from bench.models.checkpoint import locate
 
         return locate(self.name)
 
@@ -81,7 +81,7 @@ def check_head(benchmark: Benchmark, model: Checkpoint) -> None:
 
 def head_tensors(model: Checkpoint) -> dict[str, Stored]:
     """The tensors of a checkpoint's task head, by name; empty when it has none."""
-    from bench.roles import architecture, role_of
+    from bench.models.roles import architecture, role_of
     from methods.common.contract import Role
 
     arch = architecture(model.model_type)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.alignment import Target
-from bench.checkpoint import Checkpoint, Stored, read_stored
+from bench.alignment.align import Target
+from bench.alignment.reading import fill
 from bench.errors import BadInput
-from bench.reading import fill
+from bench.models.checkpoint import Checkpoint, Stored, read_stored
 from bench.statistics import Statistic
 from methods.common.contract import Pass, Piece, Seen, Unit
 from methods.common.sums import CHUNK
@@ -17,9 +17,7 @@ from methods.common.sums import CHUNK
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.executor import Job
-
-BLOCK = 1 << 18  # elements of a run: a few of them, in float32, stay in a processor's own cache
+    from bench.merging.job import Job
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def groups_of(job: Job, *, by_block: bool) -> list[list[Slot]]:
     return list(groups.values())
 
 
-def runs_of(n: int, block: int = BLOCK) -> Iterator[tuple[int, int]]:
+def runs_of(n: int, block: int) -> Iterator[tuple[int, int]]:
     """[start, stop) of runs of at most `block` elements, a multiple of the CHUNK that sums are grouped by."""
     if block % CHUNK:
         raise ValueError(f"a block of {block} elements is no multiple of {CHUNK}")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.engines.contract import Choice, Completion, Engine, Request
-from bench.questions import Ask, Pool
+from bench.evaluation.questions import Ask, Pool
 
 if TYPE_CHECKING:
-    from bench.evaluate import EvalTarget
-    from bench.experts import Expert
+    from bench.evaluation.experts import Expert
+    from bench.evaluation.target import EvalTarget
 
 
 def answered(

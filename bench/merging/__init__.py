@@ -1,0 +1,1 @@
+"""From a recipe to a merged checkpoint: plan, execution, writing, publishing."""
