@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks", "results")
-CHUNK = 1 << 24
+CHUNK = 1 << 18
+MOST_READERS = 8
 FINGERPRINTED = ("config.json", "model.safetensors.index.json", *COMPANIONS)
 
 
@@ -92,31 +93,51 @@ def fingerprint(path: Path, memory: Path, *, renamed: Mapping[str, str] | None =
     The order of files is their name's; a model card or a training log does not change it. `renamed` gives the
     final names of files that still have another one.
     """
-    names = {file: (renamed or {}).get(file.name, file.name) for file in path.iterdir()}
-    files = {name: f for f, name in names.items() if f.suffix == ".safetensors" or name in FINGERPRINTED}
+    files = _covered(path, renamed or {})
+    known = _hashes(files.values(), memory)
+    return text_hash("\n".join(f"{name}:{known[_place(file)]}" for name, file in sorted(files.items())))
+
+
+def learn_fingerprints(paths: Iterable[Path], memory: Path) -> None:
+    """Hash the files of several checkpoints at the same time, so that `fingerprint` knows each."""
+    _hashes([file for path in paths for file in _covered(path, {}).values()], memory)
+
+
+def _covered(path: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
+    """The files that a checkpoint's fingerprint covers, by name."""
+    names = {renamed.get(file.name, file.name): file for file in path.iterdir()}
+    return {n: file for n, file in names.items() if file.suffix == ".safetensors" or n in FINGERPRINTED}
+
+
+def _place(file: Path) -> str:
+    state = file.stat()
+    return f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+
+
+def _hashes(files: Iterable[Path], memory: Path) -> dict[str, str]:
+    """Hash of every file by its place, several at the same time; what is new is remembered."""
+    from concurrent.futures import ThreadPoolExecutor
+
     known = _recall(memory)
-    before = len(known)
-    parts = []
-    for name, file in sorted(files.items()):
-        state = file.stat()
-        place = f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}"
-        if place not in known:
-            known[place] = _hash_file(file)
-        parts.append(f"{name}:{known[place]}")
-    if len(known) > before:
+    new = {place: file for file in files if (place := _place(file)) not in known}
+    if new:
+        with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), MOST_READERS)) as pool:
+            known.update(zip(new, pool.map(_hash_file, new.values()), strict=True))
         _remember(
             memory, {place: mark for place, mark in known.items() if Path(place.split("|")[0]).exists()}
         )
-    return text_hash("\n".join(parts))
+    return known
 
 
 def _hash_file(file: Path) -> str:
+    """Hash of a file's bytes, read into one buffer again and again: larger ones cost page faults."""
     import xxhash
 
     hasher = xxhash.xxh3_128()
-    with file.open("rb") as handle:
-        while chunk := handle.read(CHUNK):
-            hasher.update(chunk)
+    buffer = memoryview(bytearray(CHUNK))
+    with file.open("rb", buffering=0) as handle:
+        while count := handle.readinto(buffer):
+            hasher.update(buffer[:count])
     return hasher.hexdigest()
 
 

@@ -70,7 +70,7 @@ class Ties(Method):
         return sum(sign_count(self.trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())
 
     def _zero_sign(self, piece: Piece, seen: Seen) -> float:
-        if self.zero_sign == "majority" and len(piece.experts) > 1:
+        if self.zero_sign == "majority" and len(piece.weights) > 1:
             total = seen.of("majority", piece.info)
             return float((total > 0) - (total < 0))
         return 1.0 if self.zero_sign == "positive" else 0.0

@@ -25,7 +25,7 @@ _memory = threading.local()  # one buffer a thread, as large as its largest read
 def fill(out: Tensor, models: tuple[Checkpoint, ...], target: Target, m: int, start: int, stop: int) -> None:
     """Write elements [start, stop) of `target` in model `m` (0 the base, then the experts) into `out`.
 
-    `out` is a contiguous float32 tensor of stop - start elements.
+    `out` is a contiguous tensor of stop - start elements: float32, or bfloat16 for what is stored so.
     """
     source = target.sources[m]
     for low, high, there in _pieces(source, start, stop):
@@ -67,10 +67,15 @@ def _pieces(source: Source, start: int, stop: int) -> Iterable[tuple[int, int, i
 
 def _read(out: Tensor, model: Checkpoint, stored: Stored, start: int) -> None:
     """Elements of a stored tensor from `start` on, as many as `out` holds."""
+    import torch
+
     size = DTYPE_BYTES[stored.dtype]
     with model.opened(stored.file) as descriptor:
         if stored.dtype == "F32":
             _pread(descriptor, out.numpy(), stored, start * size)
+            return
+        if stored.dtype == "BF16" and out.dtype == torch.bfloat16:
+            _pread(descriptor, out.view(torch.uint8).numpy(), stored, start * size)
             return
         raw = _buffer(out.numel() * size)
         _pread(descriptor, raw.numpy(), stored, start * size)
@@ -97,6 +102,11 @@ def _buffer(size: int) -> Tensor:
     if found is None or found.numel() < size:
         found = _memory.bytes = torch.empty(size, dtype=torch.uint8)
     return found[:size]
+
+
+def stored_as(model: Checkpoint, source: Source) -> str | None:
+    """The dtype of a source that can be read as it is stored; None where rows are missing or in another order."""
+    return model.tensors[source.name].dtype if source.name is not None and source.rows is None else None
 
 
 def read_run(model: Checkpoint, name: str, start: int, stop: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 from bench.alignment.align import Alignment, align
 from bench.data import check_data
 from bench.errors import BadInput
-from bench.identity import code_digest, digest, fingerprint
+from bench.identity import code_digest, digest, fingerprint, learn_fingerprints
 from bench.machine import peak_bytes, reset_peak
 from bench.merging import executor
 from bench.merging.card import model_card
@@ -74,6 +74,7 @@ def merge_id(recipe: Recipe, place: Place, alignment: Alignment | None = None) -
     """Identity of a merge, computable before the work. `alignment` is the recipe's, where it is known already."""
     check_data(recipe)
     targets = (alignment or align(recipe)).targets
+    learn_fingerprints([model.path for model in (recipe.base, *recipe.experts)], place.fingerprints)
     base = fingerprint(recipe.base.path, place.fingerprints)
     experts = [fingerprint(expert.path, place.fingerprints) for expert in recipe.experts]
     return digest(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.alignment.align import Target
-from bench.alignment.reading import fill
+from bench.alignment.reading import fill, stored_as
 from bench.errors import BadInput
 from bench.models.checkpoint import Checkpoint, Stored, read_stored
 from bench.statistics import Statistic
@@ -78,22 +78,44 @@ def _slots(job: Job, targets: tuple[Target, ...]) -> list[Slot]:
 
 
 def _piece(job: Job, target: Target, start: int, stop: int) -> Piece:
-    import torch
-
     whole = start == 0 and stop == target.info.n
     shape = target.info.shape if whole else (stop - start,)
-    models: tuple[Checkpoint, ...] = (job.recipe.base, *job.recipe.experts)
-    values = torch.empty((len(models), stop - start))
-    for m in range(len(models)):
-        fill(values[m], models, target, m, start, stop)
-    refuse_nonfinite(job, values, target)
     statistics = {
         name: tuple(_statistic_run(stored, target, start, stop, whole) for stored in found)
         for name, group in job.statistics.items()
         if (found := _stored(group, target))
     }
-    values = values.view(len(models), *shape)
+    values = _values(job, target, start, stop)
+    values = values.view(len(values), *shape)
     return Piece(target.info, values[0], values[1:], job.recipe.weights, start, statistics, job.ids)
+
+
+def _values(job: Job, target: Target, start: int, stop: int) -> Tensor:
+    """Elements of base and experts, known to be finite; those of a group that is kept are read once."""
+    place = (target.info.order, start)
+    if job.kept is not None and place in job.kept:
+        return job.kept[place]
+    values = _read(job, target, start, stop)
+    if place not in job.checked:
+        refuse_nonfinite(job, values, target)
+        job.checked.add(place)
+    if job.kept is not None:
+        job.kept[place] = values
+    return values
+
+
+def _read(job: Job, target: Target, start: int, stop: int) -> Tensor:
+    """[1 + M, stop - start] of base and experts: bfloat16 where all of them are stored so, else float32."""
+    import torch
+
+    models: tuple[Checkpoint, ...] = (job.recipe.base, *job.recipe.experts)
+    same = all(
+        stored_as(model, source) == "BF16" for model, source in zip(models, target.sources, strict=True)
+    )
+    values = torch.empty((len(models), stop - start), dtype=torch.bfloat16 if same else torch.float32)
+    for m in range(len(models)):
+        fill(values[m], models, target, m, start, stop)
+    return values
 
 
 def refuse_nonfinite(job: Job, values: Tensor, target: Target, *, first: int = 0) -> None:

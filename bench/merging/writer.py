@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -64,6 +65,7 @@ class CheckpointWriter:
         shards = _split(targets, shard_bytes)
         self._places: dict[str, tuple[BinaryIO, int, Target]] = {}
         self._files: list[BinaryIO] = []
+        self._writing = threading.Lock()  # threads that write one file at once spin in the kernel
         weight_map = {}
         for i, shard in enumerate(shards, 1):
             name = (
@@ -106,9 +108,10 @@ class CheckpointWriter:
         file, offset, target = self._places[name]
         raw = values.to(torch_dtype(target.dtype)).contiguous().flatten().view(torch.uint8).numpy()
         place, left = offset + start * DTYPE_BYTES[target.dtype], raw.data.cast("B")
-        while left:
-            done = os.pwrite(file.fileno(), left, place)
-            place, left = place + done, left[done:]
+        with self._writing:
+            while left:
+                done = os.pwrite(file.fileno(), left, place)
+                place, left = place + done, left[done:]
 
     def close(self) -> None:
         """Flush every shard to disk."""

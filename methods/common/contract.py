@@ -67,31 +67,71 @@ class TensorInfo:
         return self.module if self.block is None else f"block {self.block}"
 
 
-@dataclass(frozen=True)
 class Piece:
-    """A tensor, or the run of its elements that starts at flat offset `start`, in float32.
+    """A tensor, or the run of its elements that starts at flat offset `start`, in float32. Nothing changes it.
 
     `experts` [M, *shape] holds the same elements of every expert, in the order given by the user; `statistics`
     maps the name of a `Need` to one tensor per subject (one for the base, or one per expert). `ids` names each
     expert by its content, the same wherever it stands in the list: random draws are keyed by it.
+
+    Base and experts may be given in bfloat16: float32 is made of what is asked for, and of nothing else.
     """
 
-    info: TensorInfo
-    base: Tensor
-    experts: Tensor
-    weights: tuple[float, ...]
-    start: int = 0
-    statistics: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    ids: tuple[str, ...] = ()
+    def __init__(
+        self,
+        info: TensorInfo,
+        base: Tensor,
+        experts: Tensor,
+        weights: tuple[float, ...],
+        start: int = 0,
+        statistics: Mapping[str, tuple[Tensor, ...]] | None = None,
+        ids: tuple[str, ...] = (),
+    ) -> None:
+        self.info = info
+        self.weights = weights
+        self.start = start
+        self.statistics = statistics or {}
+        self.ids = ids
+        self._base, self._experts = base, experts
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the base, of each expert and of each task vector."""
+        return self._base.shape
+
+    @cached_property
+    def base(self) -> Tensor:
+        """The base's elements, [*shape]."""
+        return self._base.float()
+
+    @cached_property
+    def experts(self) -> Tensor:
+        """The experts' elements, [M, *shape]."""
+        return self._experts.float()
 
     @cached_property
     def deltas(self) -> Tensor:
         """Task vectors tau_m = theta_m - theta_0 of all experts, [M, *shape]."""
-        return self.experts - self.base
+        return self._differences(slice(None))
 
     def delta(self, expert: int) -> Tensor:
-        """Task vector of one expert."""
-        return self.deltas[expert]
+        """Task vector of one expert; made anew where not all of them are at hand: it then is still in the cache."""
+        if "deltas" in self.__dict__:
+            return self.deltas[expert]
+        return self._differences(slice(expert, expert + 1))[0]
+
+    def _differences(self, which: slice) -> Tensor:
+        if self._base.dtype != torch.bfloat16:
+            return self.experts[which] - self.base
+        from methods.common import kernels
+
+        experts = self._experts[which]
+        found = torch.empty(experts.shape)
+        bits = [
+            stored.view(torch.uint16).flatten(-len(self.shape)).numpy() for stored in (self._base, experts)
+        ]
+        kernels.differences(*bits, found.flatten(1).numpy())
+        return found
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from methods.common.contract import Method, Pass, Piece, Role, Seen, Unit, parameter
-from methods.common.draws import uniforms
+from methods.common.draws import DRAWS, stream_key
 from methods.common.sums import Chunks, chunk_sums, concatenate, total
 
 
@@ -42,11 +42,11 @@ class DroppingMethod(Method):
         if self.rescale == "l1":
             return self._dropped(piece, seen.of("l1", piece.info))
         factor = 1 / (1 - self.drop_rate) if self.rescale == "inverse" else 1.0
-        return self._dropped(piece, (factor,) * len(piece.experts))
+        return self._dropped(piece, (factor,) * len(piece.weights))
 
     def undropped(self, piece: Piece, expert: int) -> Tensor:
         """One expert's task vector after the drop, not rescaled."""
-        return self._dropped(piece, (1.0,) * len(piece.experts))[expert]
+        return self._dropped(piece, (1.0,) * len(piece.weights))[expert]
 
     def _dropped(self, piece: Piece, factors: tuple[float, ...]) -> Tensor:
         """Task vectors times a factor per expert where they are not dropped, 0 elsewhere."""
@@ -56,11 +56,11 @@ class DroppingMethod(Method):
             return piece.deltas
         kept = torch.empty_like(piece.deltas)
         for m, (expert, factor) in enumerate(zip(piece.ids, factors, strict=True)):
-            draws = uniforms(self.seed, expert, piece.info.name, piece.start, piece.base.numel())
-            kernels.keep_drawn(
+            kernels.drop(
                 piece.delta(m).flatten().numpy(),
-                draws.numpy(),
-                self.drop_rate,
+                stream_key(self.seed, expert, piece.info.name),
+                piece.start,
+                round(self.drop_rate * DRAWS),
                 factor,
                 kept[m].flatten().numpy(),
             )
@@ -68,7 +68,7 @@ class DroppingMethod(Method):
 
     def _norms(self, unit: Unit, seen: Seen) -> tuple[Chunks, Chunks]:
         (piece,) = unit.pieces.values()
-        left = self._dropped(piece, (1.0,) * len(piece.experts))
+        left = self._dropped(piece, (1.0,) * len(piece.weights))
         return tuple(map(chunk_sums, piece.deltas.abs())), tuple(map(chunk_sums, left.abs()))
 
 

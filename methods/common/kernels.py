@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.uint32]
 Counts = NDArray[np.int64]
+Halves = NDArray[np.uint16]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -24,46 +25,87 @@ kernel: Any = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @kernel
-def count_high(keys: Keys, counts: Counts) -> int:
-    """Add the high 16 bits of every key to `counts` [65536]; returns how many keys are 0."""
+def count_high(keys: Keys, mask: np.uint32, counts: Counts) -> int:
+    """Add the high 16 bits of every key (under `mask`) to `counts` [65536]; returns how many keys are 0."""
     zeros = 0
-    for key in keys:
-        counts[key >> 16] += 1
+    for i in range(len(keys)):
+        key = keys[i] & mask
+        counts[key >> np.uint32(16)] += 1
         zeros += key == 0
     return zeros
 
 
 @kernel
-def count_low(keys: Keys, high: int, counts: Counts) -> None:
-    """Add the low 16 bits of the keys whose high bits are `high` to `counts` [65536]."""
-    for key in keys:
-        if key >> 16 == high:
-            counts[key & 0xFFFF] += 1
+def count_low(keys: Keys, mask: np.uint32, high: int, counts: Counts) -> None:
+    """Add the low 16 bits of the keys (under `mask`) whose high bits are `high` to `counts` [65536]."""
+    wanted = np.uint32(high)
+    for i in range(len(keys)):
+        key = keys[i] & mask
+        if key >> np.uint32(16) == wanted:
+            counts[key & np.uint32(0xFFFF)] += 1
 
 
 @kernel
-def keep_drawn(values: Floats, draws: Floats, drop_rate: float, factor: float, kept: Floats) -> None:
-    """factor * values where the draw in [0, 1) is at least `drop_rate`, else 0."""
-    rate, scale = np.float32(drop_rate), np.float32(factor)
+def count_equal(keys: Keys, mask: np.uint32, value: int) -> int:
+    """How many keys (under `mask`) equal `value`."""
+    level, equal = np.uint32(value), np.uint32(0)
+    for i in range(len(keys)):
+        equal += np.uint32((keys[i] & mask) == level)
+    return int(equal)
+
+
+@kernel
+def differences(base: Halves, experts: Halves, deltas: Floats) -> None:
+    """deltas[m] = experts[m] - base in float32, from the bit patterns of bfloat16: base [n], experts [M, n]."""
+    n = len(base)
+    bits = np.empty((2, TILE), np.uint32)
+    values = bits.view(np.float32)
+    for begin in range(0, n, TILE):
+        end = min(n, begin + TILE)
+        own = base[begin:end]
+        for i in range(end - begin):
+            bits[0, i] = np.uint32(own[i]) << np.uint32(16)
+        for m in range(deltas.shape[0]):
+            expert, delta = experts[m, begin:end], deltas[m, begin:end]
+            for i in range(end - begin):
+                bits[1, i] = np.uint32(expert[i]) << np.uint32(16)
+            for i in range(end - begin):
+                delta[i] = values[1, i] - values[0, i]
+
+
+@kernel
+def drop(values: Floats, key: np.uint64, start: int, lowest: int, factor: float, kept: Floats) -> None:
+    """factor * values where the element's 32-bit draw is at least `lowest`, else 0; `start` is the flat place of
+    the first element.
+
+    The draw is the high half of the SplitMix64 output (Steele, Lea, Flood 2014) of key + place: a counter-based
+    generator, so that it depends on nothing but key and place.
+    """
+    scale, level = np.float32(factor), np.uint64(lowest)
     for i in range(len(values)):
-        kept[i] = values[i] * scale if draws[i] >= rate else np.float32(0.0)
+        z = key + np.uint64(start + i) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        draw = (z ^ (z >> np.uint64(31))) >> np.uint64(32)
+        kept[i] = values[i] * scale if draw >= level else np.float32(0.0)
 
 
 @kernel
-def trim(values: Floats, keys: Keys, threshold: int, quota: int, kept: Floats) -> None:
-    """Copy the values whose key is above the threshold, and the first `quota` of those that equal it; 0 elsewhere.
+def trim(values: Floats, keys: Keys, mask: np.uint32, threshold: int, quota: int, kept: Floats) -> None:
+    """Copy the values whose key (under `mask`) is above the threshold, and the first `quota` of those that equal
+    it; 0 elsewhere.
 
     A run keeps all of its ties or none, but for the one run in which the count is reached.
     """
     level, ties = np.uint32(threshold), np.uint32(0)
     for i in range(len(keys)):
-        ties += np.uint32(keys[i] == level)
+        ties += np.uint32((keys[i] & mask) == level)
     lowest = level if quota >= ties else np.uint32(threshold + 1)
     for i in range(len(keys)):
-        kept[i] = values[i] if keys[i] >= lowest else np.float32(0.0)
+        kept[i] = values[i] if (keys[i] & mask) >= lowest else np.float32(0.0)
     if 0 < quota < ties:
         for i in range(len(keys)):
-            if keys[i] == level and quota > 0:
+            if (keys[i] & mask) == level and quota > 0:
                 kept[i] = values[i]
                 quota -= 1
 

@@ -21,6 +21,7 @@ from methods.common.contract import Pass, Piece, Scope, Seen, Unit
 Score = Callable[[Piece, Seen], Tensor]
 Positions = Callable[[int], tuple[int, ...]]
 
+WHOLE = np.uint32(0xFFFFFFFF)  # keys are used as they are
 DIGIT = 1 << 16
 
 
@@ -75,7 +76,7 @@ class OrderStatistics:
         counts = np.zeros((_experts(unit), DIGIT), np.int64)
         for piece in unit.pieces.values():
             for row, score in zip(counts, self.score(piece, seen), strict=True):
-                count_high(order_keys(score), row)
+                count_high(order_keys(score), WHOLE, row)
         return counts
 
     def _find_places(self, counts: NDArray[np.int64], seen: Seen, key: str) -> list[list[Place]]:
@@ -93,7 +94,7 @@ class OrderStatistics:
             for rows, wanted, score in zip(counts, places, self.score(piece, seen), strict=True):
                 keys = order_keys(score)
                 for row, place in zip(rows, wanted, strict=True):
-                    count_low(keys, place.high, row)
+                    count_low(keys, WHOLE, place.high, row)
         return counts
 
     def _find_values(self, counts: NDArray[np.int64], seen: Seen, key: str) -> list[list[float]]:

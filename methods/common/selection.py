@@ -51,10 +51,18 @@ def kept_count(keep: float, n: int) -> int:
     return max(1, min(n, floor(keep * n + 1e-9)))
 
 
+MAGNITUDE = np.uint32(0x7FFFFFFF)  # all but the sign
+
+
+def bits_of(values: Tensor) -> NDArray[np.uint32]:
+    """Flat float32 bit patterns; under MAGNITUDE they order like |values|."""
+    bits: NDArray[np.uint32] = values.float().contiguous().flatten().numpy().view(np.uint32)
+    return bits
+
+
 def magnitude_keys(values: Tensor) -> NDArray[np.uint32]:
     """Flat integer keys that order like |values| (float32)."""
-    bits: NDArray[np.uint32] = values.float().contiguous().flatten().numpy().view(np.uint32)
-    return bits & np.uint32(0x7FFFFFFF)
+    return bits_of(values) & MAGNITUDE
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Selection:
     def mask(self, piece: Piece, expert: int, seen: Seen) -> Tensor:
         """Which elements of `piece` survive for `expert`: bool, same shape."""
         if not self.takes(piece):
-            return torch.ones_like(piece.base, dtype=torch.bool)
+            return torch.ones(piece.shape, dtype=torch.bool)
         search: Search = seen.of(self._last_digit, piece.info)[expert]
         if self.rule == "quantile":
             return self.score(piece, expert).abs() >= _interpolate(self.keep, search)
@@ -111,7 +119,7 @@ class Selection:
                 kept[level[keys > threshold]] = True
                 level = level[keys == threshold]
             kept[level[:quota]] = True
-        return torch.from_numpy(kept).view(piece.base.shape)
+        return torch.from_numpy(kept).view(piece.shape)
 
     def largest(self, piece: Piece, seen: Seen, values: Tensor) -> Tensor:
         """`values` [M, *shape] float32 of the experts, 0 where an expert's element does not survive."""
@@ -129,9 +137,10 @@ class Selection:
             quota = self._quota(piece, m, cut, seen)
             kernels.trim(
                 of_expert.flatten().numpy(),
-                magnitude_keys(self.score(piece, m)),
+                bits_of(self.score(piece, m)),
+                MAGNITUDE,
                 cut.thresholds[0],
-                piece.base.numel() if quota is None else quota,
+                of_expert.numel() if quota is None else quota,
                 kept[m].flatten().numpy(),
             )
         return kept
@@ -155,7 +164,7 @@ class Selection:
         return int(seen.of(f"{self.name}:ties", piece.info)[piece.info.order, piece.start][expert])
 
     def _subjects(self, piece: Piece) -> range:
-        return range(1 if self.shared else len(piece.experts))
+        return range(1 if self.shared else len(piece.weights))
 
     def _pieces(self, unit: Unit) -> list[Piece]:
         return [piece for piece in unit.pieces.values() if self.takes(piece)]
@@ -188,22 +197,22 @@ class Selection:
 
         if digit == 0:
             counts = np.zeros(DIGITS + 1, dtype=np.int64)
-            counts[DIGITS] = kernels.count_high(magnitude_keys(self.score(piece, expert)), counts)
+            counts[DIGITS] = kernels.count_high(bits_of(self.score(piece, expert)), MAGNITUDE, counts)
             return [counts]
         search: Search = seen.of(f"{self.name}:{digit - 1}", piece.info)[expert]
         found = []
         for cut in search.cuts:
             counts = np.zeros(DIGITS, dtype=np.int64)
             if cut.high is None:
-                kernels.count_high(self._open(piece, expert, cut), counts)
+                kernels.count_high(self._open(piece, expert, cut), MAGNITUDE, counts)
             else:
-                kernels.count_low(self._open(piece, expert, cut), cut.high, counts)
+                kernels.count_low(self._open(piece, expert, cut), MAGNITUDE, cut.high, counts)
             found.append(counts)
         return found
 
     def _open(self, piece: Piece, expert: int, cut: Cut) -> NDArray[np.uint32]:
-        """Keys of the score whose threshold is sought, of the elements that equal every threshold found."""
-        keys = magnitude_keys(self._scores[len(cut.thresholds)](piece, expert))
+        """Bits of the score whose threshold is sought, of the elements that equal every threshold found."""
+        keys = bits_of(self._scores[len(cut.thresholds)](piece, expert))
         return keys[self._level(piece, expert, cut.thresholds)] if cut.thresholds else keys
 
     def _level(self, piece: Piece, expert: int, thresholds: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -239,10 +248,16 @@ class Selection:
         for piece in self._pieces(unit):
             searches: list[Search] = seen.of(self._last_digit, piece.info)
             found[piece.info.order, piece.start] = [
-                int(np.count_nonzero(self._level(piece, m, search.cuts[0].thresholds)))
-                for m, search in enumerate(searches)
+                self._count_level(piece, m, search.cuts[0].thresholds) for m, search in enumerate(searches)
             ]
         return found or None
+
+    def _count_level(self, piece: Piece, expert: int, thresholds: tuple[int, ...]) -> int:
+        from methods.common import kernels
+
+        if len(thresholds) == 1:
+            return int(kernels.count_equal(bits_of(self.score(piece, expert)), MAGNITUDE, thresholds[0]))
+        return int(np.count_nonzero(self._level(piece, expert, thresholds)))
 
     def _share_ties(
         self, total: dict[tuple[int, int], list[int]], seen: Seen, key: str
@@ -267,7 +282,11 @@ def _narrow(counts: NDArray[np.int64], cut: Cut) -> Cut:
 
 
 def _add(a: Counts, b: Counts) -> Counts:
-    return [[x + y for x, y in zip(xs, ys, strict=True)] for xs, ys in zip(a, b, strict=True)]
+    """`b` added into `a`: no histogram is copied."""
+    for xs, ys in zip(a, b, strict=True):
+        for x, y in zip(xs, ys, strict=True):
+            x += y
+    return a
 
 
 def _join(

@@ -168,8 +168,8 @@ L1 = Fault(
 ONE_MASK = Fault(
     "one mask for all experts",
     "common/dropping",
-    "uniforms(self.seed, expert, piece.info.name",
-    "uniforms(self.seed, piece.ids[0], piece.info.name",
+    "stream_key(self.seed, expert, piece.info.name",
+    "stream_key(self.seed, piece.ids[0], piece.info.name",
 )
 ONLY_LINEAR = Fault(
     "drops=linear drops what is not linear",
@@ -177,14 +177,9 @@ ONLY_LINEAR = Fault(
     'self.drops == "linear" and piece.info.role is not Role.LINEAR',
     'self.drops == "linear" and piece.info.role is Role.LINEAR',
 )
-INVERTED_MASK = Fault(
-    "what is to be dropped is kept", "common/kernels", "draws[i] >= rate", "draws[i] < rate"
-)
+INVERTED_MASK = Fault("what is to be dropped is kept", "common/kernels", "draw >= level", "draw < level")
 COUNTER = Fault(
-    "draws one counter step late",
-    "common/draws",
-    "counter=start // PER_COUNT)",
-    "counter=start // PER_COUNT + 1)",
+    "draws one counter step late", "common/kernels", "np.uint64(start + i)", "np.uint64(start + i + 1)"
 )
 FISHER_NORM = Fault(
     "the square root of the norm forgotten",

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import BadInput
-from methods.common.draws import uniforms
+from methods.common import kernels
+from methods.common.draws import DRAWS, stream_key
 from tests.helpers.checkpoints import Tensors, qwen2_tensors
 from tests.methods import oracle
 from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run
@@ -138,13 +139,34 @@ def test_matrices_only() -> None:
     assert not all(mask.all() for name, mask in kept.items() if name.endswith("_proj.weight"))
 
 
-def test_a_run_of_draws_is_a_part_of_the_whole() -> None:
-    whole = uniforms(7, "expert", "tensor", 0, 4096)
-    assert torch.equal(uniforms(7, "expert", "tensor", 1024, 100), whole[1024:1124])
-    for other in (uniforms(8, "expert", "tensor", 0, 64), uniforms(7, "expert", "tensor2", 0, 64)):
-        assert not torch.equal(other, whole[:64])
-    with pytest.raises(ValueError, match="multiple of 8"):
-        uniforms(7, "expert", "tensor", 3, 10)
+def draws_below(key: np.uint64, start: int, n: int, lowest: int) -> NDArray[np.bool_]:
+    """Which elements `drop` drops."""
+    kept = np.empty(n, np.float32)
+    kernels.drop(np.ones(n, np.float32), key, start, lowest, 1.0, kept)
+    return kept == 0
+
+
+def test_a_run_of_draws_is_a_part_of_the_whole_and_every_key_has_its_own() -> None:
+    key, half = stream_key(7, "expert", "tensor"), DRAWS // 2
+    whole = draws_below(key, 0, 4096, half)
+    assert np.array_equal(draws_below(key, 1023, 100, half), whole[1023:1123])
+    for other in (
+        stream_key(8, "expert", "tensor"),
+        stream_key(7, "expert", "tensor2"),
+        stream_key(7, "x", "tensor"),
+    ):
+        assert abs(float((draws_below(other, 0, 4096, half) == whole).mean()) - 0.5) < 0.04
+
+
+def test_draws_are_those_of_splitmix64() -> None:
+    """The published first outputs for seed 1234567; ours counts from 0, the generator from 1."""
+    outputs = (6457827717110365317, 3203168211198807973, 9817491932198370423)
+    gamma = np.uint64(0x9E3779B97F4A7C15)
+    for i, output in enumerate(outputs, 1):
+        draw = output >> 32
+        with np.errstate(over="ignore"):
+            key = np.uint64(1234567) + gamma
+        assert not draws_below(key, i - 1, 1, draw)[0] and draws_below(key, i - 1, 1, draw + 1)[0]
 
 
 def test_a_second_trim_across_tensors_of_different_factors_is_refused() -> None:

@@ -90,7 +90,7 @@ def _by_tensor(values: torch.Tensor, scope: Scope) -> list[int]:
     pieces = []
     for order, row in enumerate(values):
         info = TensorInfo(f"layers.{order // 2}.{order}.weight", (8,), Role.LINEAR, order // 2, order)
-        pieces.append(Piece(info, torch.zeros(8), (row,), (1.0,)))
+        pieces.append(Piece(info, torch.zeros(8), row.unsqueeze(0), (1.0,)))
     selection = Selection("trim", scope, 0.25, "exact", score=_expert)
     seen = _search(selection, pieces)
     return [int(selection.mask(piece, 0, seen).sum()) for piece in pieces]
@@ -102,7 +102,7 @@ def _pieces(runs: list[torch.Tensor], base: list[torch.Tensor]) -> list[Piece]:
     pieces, start = [], 0
     for run, own in zip(runs, base, strict=True):
         experts = tuple(run.reshape(-1, own.numel()))
-        pieces.append(Piece(info, own, experts, (1.0,) * len(experts), start))
+        pieces.append(Piece(info, own, torch.stack(tuple(experts)), (1.0,) * len(experts), start))
         start += own.numel()
     return pieces
 
