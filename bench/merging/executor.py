@@ -111,14 +111,11 @@ class _Walk:
 
     def together(self, group: list[Slot]) -> None:
         """One group of several units: pass by pass, its units at the same time."""
-        targets = {target.info.order: target for slot in group for target in slot.targets}
-        self.job.kept = {} if self.passes and self.job.keeps(targets.values()) else None
         for pass_ in self.passes:
             _observe(group, self.job, pass_, self.seen, self.workers)
         merges = [partial(self._merge, slot) for slot in group]
         for notes in self.workers.ordered(merges):
             self.job.notes.extend(notes)
-        self.job.kept = None
 
     def alone(self, slots: list[Slot], say: Say) -> None:
         """Groups of one unit each, at the same time: a unit is read once for its passes and its merge."""

@@ -91,16 +91,12 @@ def _piece(job: Job, target: Target, start: int, stop: int) -> Piece:
 
 
 def _values(job: Job, target: Target, start: int, stop: int) -> Tensor:
-    """Elements of base and experts, known to be finite; those of a group that is kept are read once."""
+    """Elements of base and experts, known to be finite."""
     place = (target.info.order, start)
-    if job.kept is not None and place in job.kept:
-        return job.kept[place]
     values = _read(job, target, start, stop)
     if place not in job.checked:
         refuse_nonfinite(job, values, target)
         job.checked.add(place)
-    if job.kept is not None:
-        job.kept[place] = values
     return values
 
 
