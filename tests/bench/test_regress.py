@@ -22,7 +22,8 @@ from bench.regress.goldens import HERE, LOG
 from bench.regress.models import EXPERTS, FAMILIES
 from bench.regress.produce import Product, Written
 from tests.bench.command import ROOT, bench, bench_json
-from tests.bench.regress_faults import FAULTS, Fault, loaded
+from tests.bench.faulty import Fault, loaded
+from tests.bench.regress_faults import FAULTS
 
 FLIPPED = next(fault for fault in FAULTS["task_arithmetic"] if fault.what == "sign flipped")
 UNWEIGHTED = next(fault for fault in FAULTS["average"] if fault.what == "weights ignored")

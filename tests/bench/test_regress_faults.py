@@ -6,7 +6,8 @@ import pytest
 
 from bench.recipe import METHODS, method_names
 from bench.regress.check import check
-from tests.bench.regress_faults import COMPILED, FAULTS, loaded, uncompiled
+from tests.bench.faulty import COMPILED, loaded, uncompiled
+from tests.bench.regress_faults import FAULTS
 
 AT_LEAST = 3
 
