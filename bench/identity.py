@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.hashes import hash_file
 from bench.models.checkpoint import COMPANIONS
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks", "results")
-CHUNK = 1 << 18
 MOST_READERS = 8
 FINGERPRINTED = ("config.json", "model.safetensors.index.json", *COMPANIONS)
 
@@ -103,6 +103,22 @@ def learn_fingerprints(paths: Iterable[Path], memory: Path) -> None:
     _hashes([file for path in paths for file in _covered(path, {}).values()], memory)
 
 
+def remember_hashes(hashes: Mapping[Path, str], memory: Path) -> None:
+    """Keep the hashes of files that were just written, so that `fingerprint` does not read them."""
+    _remember(memory, {**_recall(memory), **{_place(file): mark for file, mark in hashes.items()}})
+
+
+def remember_rename(old: Path, new: Path, memory: Path) -> None:
+    """What is known of the files of folder `old` holds for `new`, which it has become."""
+    known = _recall(memory)
+    for file in _covered(new, {}).values():
+        state = file.stat()
+        before = _place_of(old.resolve() / file.name, state)
+        if before in known:
+            known[_place_of(file.resolve(), state)] = known[before]
+    _remember(memory, known)
+
+
 def _covered(path: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
     """The files that a checkpoint's fingerprint covers, by name."""
     names = {renamed.get(file.name, file.name): file for file in path.iterdir()}
@@ -110,8 +126,11 @@ def _covered(path: Path, renamed: Mapping[str, str]) -> dict[str, Path]:
 
 
 def _place(file: Path) -> str:
-    state = file.stat()
-    return f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+    return _place_of(file.resolve(), file.stat())
+
+
+def _place_of(file: Path, state: os.stat_result) -> str:
+    return f"{file}|{state.st_size}|{state.st_mtime_ns}"
 
 
 def _hashes(files: Iterable[Path], memory: Path) -> dict[str, str]:
@@ -122,23 +141,9 @@ def _hashes(files: Iterable[Path], memory: Path) -> dict[str, str]:
     new = {place: file for file in files if (place := _place(file)) not in known}
     if new:
         with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), MOST_READERS)) as pool:
-            known.update(zip(new, pool.map(_hash_file, new.values()), strict=True))
-        _remember(
-            memory, {place: mark for place, mark in known.items() if Path(place.split("|")[0]).exists()}
-        )
+            known.update(zip(new, pool.map(hash_file, new.values()), strict=True))
+        _remember(memory, known)
     return known
-
-
-def _hash_file(file: Path) -> str:
-    """Hash of a file's bytes, read into one buffer again and again: larger ones cost page faults."""
-    import xxhash
-
-    hasher = xxhash.xxh3_128()
-    buffer = memoryview(bytearray(CHUNK))
-    with file.open("rb", buffering=0) as handle:
-        while count := handle.readinto(buffer):
-            hasher.update(buffer[:count])
-    return hasher.hexdigest()
 
 
 def _recall(memory: Path) -> dict[str, str]:
@@ -149,9 +154,10 @@ def _recall(memory: Path) -> dict[str, str]:
 
 
 def _remember(memory: Path, known: Mapping[str, str]) -> None:
+    there = {place: mark for place, mark in known.items() if Path(place.split("|")[0]).exists()}
     memory.parent.mkdir(parents=True, exist_ok=True)
     draft = memory.with_name(f"{memory.name}.{os.getpid()}")
-    draft.write_text(json.dumps(known, indent=0), encoding="utf-8")
+    draft.write_text(json.dumps(there, indent=0), encoding="utf-8")
     draft.replace(memory)
 
 

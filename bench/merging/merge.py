@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.alignment.align import Alignment, align
+from bench.alignment.vocabulary import files_model
 from bench.data import check_data
 from bench.errors import BadInput
-from bench.identity import code_digest, digest, fingerprint, learn_fingerprints
+from bench.identity import (
+    code_digest,
+    digest,
+    fingerprint,
+    learn_fingerprints,
+    remember_hashes,
+    remember_rename,
+)
 from bench.machine import peak_bytes, reset_peak
 from bench.merging import executor
 from bench.merging.card import model_card
@@ -120,6 +128,7 @@ def merge(recipe: Recipe, out: Path, place: Place, *, say: Callable[[str], None]
             if isinstance(error, OSError) and error.errno in FULL:
                 raise BadInput(f"the disk of {out.parent} is full; nothing was left behind") from error
             raise
+        remember_rename(draft, out, place.fingerprints)
     return MergeResult(out, manifest, False)
 
 
@@ -157,16 +166,10 @@ def _merge_into(
     )
     waited = sum(s.seconds for group in job.statistics.values() for s in group if not s.reused)
     spent = sum(s.seconds for group in job.statistics.values() for s in group)
-    writer = CheckpointWriter(draft, job.alignment.targets)
-    try:
+    with CheckpointWriter(draft, job.alignment.targets) as writer:
         seen = execute(job, writer, say)
-    finally:
-        writer.close()
-    source = (
-        recipe.base
-        if recipe.method.files_from == "base"
-        else recipe.experts[int(recipe.method.files_from[7:])]
-    )
+        remember_hashes(writer.close(), place.fingerprints)
+    source = files_model((recipe.base, *recipe.experts), recipe.method)
     copy_companions(source.path, draft, config=job.alignment.config, dtype=_config_dtype(recipe))
     seconds = time.perf_counter() - started - waited
     layers = [*recipe.method.layers(seen), *job.notes]

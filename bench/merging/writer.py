@@ -10,16 +10,18 @@ import errno
 import json
 import os
 import shutil
-import struct
-import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bench.alignment.align import Target
 from bench.disk import check_disk
 from bench.errors import BadInput
-from bench.models.checkpoint import COMPANIONS
+from bench.merging.sink import Disk, Sink
+from bench.models.checkpoint import COMPANIONS, INDEX, header_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,13 +61,37 @@ def make_draft(out: Path, needed: int, what: str) -> Path:
 
 
 class CheckpointWriter:
-    """Writes the tensors of `targets` into `folder` as safetensors shards of at most `shard_bytes`."""
+    """Writes the tensors of `targets` into `folder` as safetensors shards of at most `shard_bytes`.
+
+    A context: left by an error, it closes what there is. `close` gives the hash of every shard.
+    """
 
     def __init__(self, folder: Path, targets: tuple[Target, ...], shard_bytes: int = SHARD_BYTES) -> None:
-        shards = _split(targets, shard_bytes)
-        self._places: dict[str, tuple[BinaryIO, int, Target]] = {}
-        self._files: list[BinaryIO] = []
-        self._writing = threading.Lock()  # threads that write one file at once spin in the kernel
+        self._places: dict[str, tuple[Sink, int, Target]] = {}
+        self._sinks: list[Sink] = []
+        self._disk = Disk()
+        try:
+            self._open_all(folder, targets, _split(targets, shard_bytes))
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> CheckpointWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        try:
+            self._disk.finish()
+        finally:
+            for sink in self._sinks:
+                sink.abandon()
+
+    def _open_all(self, folder: Path, targets: tuple[Target, ...], shards: list[list[Target]]) -> None:
         weight_map = {}
         for i, shard in enumerate(shards, 1):
             name = (
@@ -75,28 +101,17 @@ class CheckpointWriter:
             weight_map.update({target.info.name: name for target in shard})
         if len(shards) > 1:
             index = {"metadata": {"total_size": sum(t.nbytes for t in targets)}, "weight_map": weight_map}
-            (folder / "model.safetensors.index.json").write_text(
-                json.dumps(index, indent=2), encoding="utf-8"
-            )
+            (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
     def _open(self, path: Path, shard: list[Target]) -> None:
-        header, offset = {"__metadata__": {"format": "pt"}}, 0
+        header = header_bytes({t.info.name: (t.dtype, t.info.shape) for t in shard}, {"format": "pt"})
+        sink = Sink(path, len(header) + sum(target.nbytes for target in shard), self._disk)
+        self._sinks.append(sink)
+        _reserve(sink)
+        sink.write(np.frombuffer(header, np.uint8), 0)
+        start = len(header)
         for target in shard:
-            entry: dict[str, Any] = {"dtype": target.dtype, "shape": list(target.info.shape)}
-            entry["data_offsets"] = [offset, offset + target.nbytes]
-            header[target.info.name] = entry
-            offset += target.nbytes
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        file = path.open("wb")
-        self._files.append(file)
-        file.write(struct.pack("<Q", len(text)) + text)
-        start = 8 + len(text)
-        file.flush()  # what follows is written past the buffer
-        file.truncate(start + offset)
-        _reserve(file.fileno(), start + offset)
-        for target in shard:
-            self._places[target.info.name] = (file, start, target)
+            self._places[target.info.name] = (sink, start, target)
             start += target.nbytes
 
     def write(self, name: str, values: Tensor, start: int = 0) -> None:
@@ -105,29 +120,20 @@ class CheckpointWriter:
 
         from bench.models.checkpoint import DTYPE_BYTES, torch_dtype
 
-        file, offset, target = self._places[name]
+        sink, offset, target = self._places[name]
         raw = values.to(torch_dtype(target.dtype)).contiguous().flatten().view(torch.uint8).numpy()
-        place, left = offset + start * DTYPE_BYTES[target.dtype], raw.data.cast("B")
-        with self._writing:
-            while left:
-                done = os.pwrite(file.fileno(), left, place)
-                place, left = place + done, left[done:]
+        sink.write(raw, offset + start * DTYPE_BYTES[target.dtype])
 
-    def close(self) -> None:
-        """Flush every shard to disk."""
-        for file in self._files:
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        self._files = []
+    def close(self) -> dict[Path, str]:
+        """Have the disk keep every shard; their hashes, so that nobody need read them again."""
+        self._disk.finish()
+        return {sink.path: sink.close() for sink in self._sinks}
 
 
-def _reserve(descriptor: int, size: int) -> None:
+def _reserve(sink: Sink) -> None:
     """Have a full disk say so now; where a file system reserves nothing, it says so at the block that has no room."""
-    if not hasattr(os, "posix_fallocate"):
-        return
     try:
-        os.posix_fallocate(descriptor, 0, size)
+        sink.reserve()
     except OSError as error:
         if error.errno in FULL:
             raise

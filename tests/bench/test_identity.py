@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 
 from bench import identity
+from bench.hashes import hash_file
 from bench.identity import code_digest, digest, document_hash, fingerprint, response_id, seed_of
+from bench.merging.merge import Place, merge
+from bench.recipe import build_recipe
 from tasks.contract import Sampling
 from tests.helpers.checkpoints import pair
 
@@ -102,6 +106,18 @@ def test_a_fingerprint_is_remembered_by_path_size_and_time(tmp_path: Path) -> No
     assert fingerprint(base, memory) == first, "same path, size and time: not read again"
     memory.write_text("{ damaged")
     assert fingerprint(base, memory) != first
+
+
+def test_a_merge_knows_the_hash_of_what_it_wrote(tmp_path: Path) -> None:
+    """Under the name that the folder has in the end, and equal to what reading it gives."""
+    base, expert = pair(tmp_path)
+    recipe = build_recipe("average", {}, str(base), [str(expert)])
+    result = merge(recipe, tmp_path / "out", Place(tmp_path / "runs"))
+    weights = tmp_path / "out" / "model.safetensors"
+    known = json.loads(Place(tmp_path / "runs").fingerprints.read_text())
+    assert [mark for place, mark in known.items() if place.startswith(f"{weights}|")] == [hash_file(weights)]
+    assert result.manifest["fingerprint"] == fingerprint(tmp_path / "out", tmp_path / "nothing.json")
+    assert not [place for place in known if ".partial" in place]
 
 
 RESPONSE: dict[str, Any] = {
