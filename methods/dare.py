@@ -32,10 +32,10 @@ class Dare(DroppingMethod):
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, float32."""
-        total = torch.zeros_like(piece.base)
+        total = torch.zeros(piece.shape)
         for sparse, weight in zip(self.sparse(piece, seen), piece.weights, strict=True):
             total.add_(sparse, alpha=weight)
-        return piece.base + self.lambda_ * total
+        return piece.moved(total, self.lambda_)
 
 
 METHOD = Dare

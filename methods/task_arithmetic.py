@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from methods.common.contract import Card, Method, Piece, Seen, parameter
@@ -33,11 +32,8 @@ class TaskArithmetic(Method):
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, float32."""
-        total = torch.zeros_like(piece.base)
-        for delta, weight in zip(piece.deltas, piece.weights, strict=True):
-            total.add_(delta, alpha=weight)
         scale = self.lambda_ / sum(piece.weights) if self.normalize else self.lambda_
-        return piece.base + scale * total
+        return piece.moved(piece.combined(piece.weights), scale)
 
 
 METHOD = TaskArithmetic

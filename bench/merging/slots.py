@@ -79,7 +79,7 @@ def _slots(job: Job, targets: tuple[Target, ...]) -> list[Slot]:
 
 def _piece(job: Job, target: Target, start: int, stop: int) -> Piece:
     whole = start == 0 and stop == target.info.n
-    shape = target.info.shape if whole else (stop - start,)
+    shape = (target.info.shape if whole else ()) or (stop - start,)
     statistics = {
         name: tuple(_statistic_run(stored, target, start, stop, whole) for stored in found)
         for name, group in job.statistics.items()

@@ -8,13 +8,15 @@ things (numbers per layer or tensor), never a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -54,6 +56,11 @@ class TensorInfo:
         return int(torch.Size(self.shape).numel())
 
     @property
+    def features(self) -> int:
+        """Channels of the owning module's input, for a matrix (or of a norm, for its scale)."""
+        return self.shape[self.input_axis] if len(self.shape) == 2 else self.n
+
+    @property
     def module(self) -> str:
         """Name of the module that owns the tensor: the name without its last part."""
         return self.name.rsplit(".", 1)[0]
@@ -69,6 +76,8 @@ class TensorInfo:
 
 class Piece:
     """A tensor, or the run of its elements that starts at flat offset `start`, in float32. Nothing changes it.
+
+    A tensor without dimensions has the shape [1] here.
 
     `experts` [M, *shape] holds the same elements of every expert, in the order given by the user; `statistics`
     maps the name of a `Need` to one tensor per subject (one for the base, or one per expert). `ids` names each
@@ -120,6 +129,31 @@ class Piece:
             return self.deltas[expert]
         return self._differences(slice(expert, expert + 1))[0]
 
+    def combined(self, weights: Sequence[float]) -> Tensor:
+        """sum_m w_m tau_m, [*shape] float32; the task vectors are not kept."""
+        if self._base.dtype != torch.bfloat16:
+            total = torch.zeros_like(self.base)
+            for delta, weight in zip(self.deltas, weights, strict=True):
+                total.add_(weight * delta)
+            return total
+        from methods.common import kernels
+
+        total = torch.empty(self.shape)
+        factors = np.array(weights, dtype=np.float32)
+        base, experts = self._base.flatten(), self._experts.flatten(1)
+        kernels.weighted_differences(_bits(base), _bits(experts), factors, total.flatten().numpy())
+        return total
+
+    def moved(self, step: Tensor, scale: float) -> Tensor:
+        """base + scale * step, [*shape] float32; `step` is float32 of the same shape."""
+        if self._base.dtype != torch.bfloat16:
+            return self.base + scale * step
+        from methods.common import kernels
+
+        place = torch.empty(self.shape)
+        kernels.moved(_bits(self._base.flatten()), step.flatten().numpy(), scale, place.flatten().numpy())
+        return place
+
     def _differences(self, which: slice) -> Tensor:
         if self._base.dtype != torch.bfloat16:
             return self.experts[which] - self.base
@@ -127,11 +161,14 @@ class Piece:
 
         experts = self._experts[which]
         found = torch.empty(experts.shape)
-        bits = [
-            stored.view(torch.uint16).flatten(-len(self.shape)).numpy() for stored in (self._base, experts)
-        ]
-        kernels.differences(*bits, found.flatten(1).numpy())
+        kernels.differences(_bits(self._base.flatten()), _bits(experts.flatten(1)), found.flatten(1).numpy())
         return found
+
+
+def _bits(stored: Tensor) -> NDArray[np.uint16]:
+    """Bit patterns of bfloat16."""
+    bits: NDArray[np.uint16] = stored.view(torch.uint16).numpy()
+    return bits
 
 
 @dataclass(frozen=True)
@@ -373,3 +410,8 @@ class Method(BaseModel):
     def layers(self, seen: Seen) -> list[tuple[str, str, float]]:
         """Diagnostics learnt in the passes: (layer, metric, value)."""
         return []
+
+
+def expert_of(choice: str) -> int | None:
+    """The i of `expert:<i>`, counted from 0; None for any other choice."""
+    return int(choice.removeprefix("expert:")) if choice.startswith("expert:") else None

@@ -74,6 +74,41 @@ def differences(base: Halves, experts: Halves, deltas: Floats) -> None:
 
 
 @kernel
+def weighted_differences(base: Halves, experts: Halves, weights: Floats, total: Floats) -> None:
+    """total = sum_m w_m (experts[m] - base), term by term in float32, from the bit patterns of bfloat16."""
+    n = len(base)
+    bits = np.empty((2, TILE), np.uint32)
+    values = bits.view(np.float32)
+    for begin in range(0, n, TILE):
+        end = min(n, begin + TILE)
+        own, sums = base[begin:end], total[begin:end]
+        sums[:] = np.float32(0.0)
+        for i in range(end - begin):
+            bits[0, i] = np.uint32(own[i]) << np.uint32(16)
+        for m in range(experts.shape[0]):
+            weight, expert = weights[m], experts[m, begin:end]
+            for i in range(end - begin):
+                bits[1, i] = np.uint32(expert[i]) << np.uint32(16)
+            for i in range(end - begin):
+                sums[i] += weight * (values[1, i] - values[0, i])
+
+
+@kernel
+def moved(base: Halves, step: Floats, scale: float, place: Floats) -> None:
+    """place = base + scale * step in float32, from the bit patterns of bfloat16."""
+    factor, n = np.float32(scale), len(base)
+    bits = np.empty(TILE, np.uint32)
+    values = bits.view(np.float32)
+    for begin in range(0, n, TILE):
+        end = min(n, begin + TILE)
+        own, steps, out = base[begin:end], step[begin:end], place[begin:end]
+        for i in range(end - begin):
+            bits[i] = np.uint32(own[i]) << np.uint32(16)
+        for i in range(end - begin):
+            out[i] = values[i] + factor * steps[i]
+
+
+@kernel
 def drop(values: Floats, key: np.uint64, start: int, lowest: int, factor: float, kept: Floats) -> None:
     """factor * values where the element's 32-bit draw is at least `lowest`, else 0; `start` is the flat place of
     the first element.

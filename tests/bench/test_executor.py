@@ -27,14 +27,14 @@ WIDE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def wide(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A base and three experts whose tensors are longer than several chunks; coarse values, so that many tie."""
-    folder = tmp_path_factory.mktemp("wide")
-    paths = []
+    folder = tmp_path_factory.mktemp(f"wide_{request.param}")
+    dtype, paths = getattr(torch, request.param), []
     for seed in range(4):
-        tensors = {n: (t * 20).round() / 20 for n, t in qwen2_tensors(seed, **WIDE).items()}
-        paths.append(write_checkpoint(folder / f"model{seed}", tensors, **WIDE))
+        tensors = {n: ((t * 20).round() / 20).to(dtype) for n, t in qwen2_tensors(seed, **WIDE).items()}
+        paths.append(write_checkpoint(folder / f"model{seed}", tensors, dtype=request.param, **WIDE))
     return paths
 
 
@@ -73,6 +73,24 @@ def test_threads_and_block_size_change_no_byte(
     one = written(recipe, tmp_path / "one", threads=1, block=CHUNK)
     assert written(recipe, tmp_path / "three", threads=3, block=CHUNK) == one
     assert written(recipe, tmp_path / "large", threads=2, block=8 * CHUNK) == one
+
+
+@pytest.mark.parametrize("method", ["average", "task_arithmetic", "ties", "pcb", "slerp"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tensor_without_dimensions_is_merged_as_one_of_one_element(
+    method: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    name, merged = "model.layers.0.input_layernorm.weight", []
+    for shape in ((), (1,)):
+        folder = tmp_path / f"{len(shape)}"
+        for seed in range(3):
+            tensors = {n: t.to(dtype) for n, t in qwen2_tensors(seed).items()}
+            tensors[name] = torch.full(shape, 0.5 + seed, dtype=dtype)
+            write_checkpoint(folder / str(seed), tensors, dtype=str(dtype).removeprefix("torch."))
+        recipe = build_recipe(method, {}, str(folder / "0"), [str(folder / "1"), str(folder / "2")])
+        merge(recipe, folder / "out", Place(tmp_path / "runs"))
+        merged.append(tensors_of(folder / "out")[name])
+    assert merged[0].shape == () and torch.equal(merged[0], merged[1].squeeze())
 
 
 def test_a_block_that_would_cut_a_chunk_is_refused(wide: list[Path], tmp_path: Path) -> None:
