@@ -10,7 +10,7 @@ from torch import Tensor
 
 from methods.common.contract import Card, Need, Pass, Piece, Seen, Unit, parameter
 from methods.common.data_fisher import FISHER, DataFisherMethod
-from methods.common.election import ZeroSign
+from methods.common.election import ZeroSign, majority_pass, sign_of_zero
 from methods.common.selection import Selection, kept_count
 
 if TYPE_CHECKING:
@@ -135,10 +135,7 @@ class DriftMedian(DataFisherMethod):
     def passes(self) -> tuple[Pass, ...]:
         """TIES's thresholds, the majority sign, sizes of the Fishers: each where it is asked for."""
         trims = self.trim.passes() if self.select == "intra_topk" else ()
-        majority = Pass(
-            "majority", "model", self._count_signs, lambda a, b: a + b, lambda total, seen, key: total
-        )
-        votes = (majority,) if self.sign and self.zero_sign == "majority" else ()
+        votes = (majority_pass("model", self._count_signs),) if self._votes else ()
         return (*trims, *votes, *(self.size_passes if self.weights_by == "fisher" else ()))
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
@@ -173,10 +170,11 @@ class DriftMedian(DataFisherMethod):
         return median.sign_balance(experts, piece.base.flatten().numpy(), self._plan(len(experts), 0.0))
 
     def _zero_sign(self, seen: Seen) -> float:
-        if self.zero_sign == "majority" and self.sign:
-            balance = seen.group("majority", "model")
-            return float((balance > 0) - (balance < 0))
-        return 1.0 if self.zero_sign == "positive" else 0.0
+        return sign_of_zero(self.zero_sign, seen.group("majority", "model") if self._votes else 0)
+
+    @property
+    def _votes(self) -> bool:
+        return self.sign and self.zero_sign == "majority"
 
     def _plan(self, count: int, zero_sign: float) -> Plan:
         """The parameters in the kernel's numbers, for `count` experts."""

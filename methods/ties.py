@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import ClassVar
 
 from torch import Tensor
 
 from methods.common.contract import Card, Method, Pass, Piece, Scope, Seen, TensorInfo, Unit, parameter
-from methods.common.election import Aggregate, ZeroSign, agreeing, sign_count
+from methods.common.election import Aggregate, ZeroSign, agreeing, majority_pass, sign_count, sign_of_zero
 from methods.common.selection import Selection, TrimRule
 
 
@@ -50,17 +49,17 @@ class Ties(Method):
 
     def passes(self) -> tuple[Pass, ...]:
         """Thresholds, then the majority sign."""
-        majority = Pass(
-            "majority", self.scope, self._count_signs, operator.add, lambda total, seen, key: total, _several
-        )
-        return (*self.trim.passes(), majority) if self.zero_sign == "majority" else self.trim.passes()
+        trims = self.trim.passes()
+        if self.zero_sign != "majority":
+            return trims
+        return (*trims, majority_pass(self.scope, self._count_signs, _several))
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, float32."""
         merged = agreeing(
             self.trimmed(piece, seen), piece.weights, self.aggregate, zero_sign=self._zero_sign(piece, seen)
         )
-        return piece.base + self.lambda_ * merged
+        return piece.moved(merged, self.lambda_)
 
     def trimmed(self, piece: Piece, seen: Seen) -> Tensor:
         """Task vectors with all but the largest entries 0, [M, *shape]."""
@@ -70,10 +69,8 @@ class Ties(Method):
         return sum(sign_count(self.trimmed(piece, seen), piece.weights) for piece in unit.pieces.values())
 
     def _zero_sign(self, piece: Piece, seen: Seen) -> float:
-        if self.zero_sign == "majority" and len(piece.weights) > 1:
-            total = seen.of("majority", piece.info)
-            return float((total > 0) - (total < 0))
-        return 1.0 if self.zero_sign == "positive" else 0.0
+        voted = self.zero_sign == "majority" and len(piece.weights) > 1
+        return sign_of_zero(self.zero_sign, seen.of("majority", piece.info) if voted else 0)
 
 
 def _several(seen: Seen, info: TensorInfo, experts: int) -> bool:

@@ -107,8 +107,3 @@ def _buffer(size: int) -> Tensor:
 def stored_as(model: Checkpoint, source: Source) -> str | None:
     """The dtype of a source that can be read as it is stored; None where rows are missing or in another order."""
     return model.tensors[source.name].dtype if source.name is not None and source.rows is None else None
-
-
-def read_run(model: Checkpoint, name: str, start: int, stop: int) -> Tensor:
-    """A flat run of a model's own tensor in its stored dtype, in memory of its own."""
-    return model.read(name, start, stop)

@@ -13,13 +13,13 @@ from math import prod
 from bench.alignment.align import Alignment, Target
 from bench.merging.job import BLOCK
 from bench.merging.workers import default_threads
-from bench.models.checkpoint import DTYPE_BYTES, Checkpoint
+from bench.models.checkpoint import DTYPE_BYTES
 from bench.recipe import Recipe
 from bench.statistics import disk_of, options_of, wanted
 from methods.common.contract import Need
 
-SWEEP_BYTES_PER_SECOND = 2.0e9  # read, convert and look at, or merge, one input byte
-WRITE_BYTES_PER_SECOND = 0.7e9
+SWEEP_BYTES_PER_SECOND = 3.5e9  # read, convert and look at, or merge, one input byte
+WRITE_BYTES_PER_SECOND = 1.5e9
 START_SECONDS = 2.0
 FLOP_PER_SECOND = 8.0e10  # a transformer forwards and backwards
 PROCESS_BYTES = 0.4e9  # Python, torch and compiled kernels before the first tensor
@@ -106,8 +106,4 @@ def _seconds_of(need: Need, recipe: Recipe) -> float:
         texts = float(options.get("samples", options.get("examples", 1)))
     tokens = float(options.get("length", min(TEXT_TOKENS, options.get("max_length", TEXT_TOKENS))))
     operations = 2.0 if need.kind in FORWARD_ONLY else 6.0
-    return subjects * texts * tokens * operations * _parameters(recipe.base) / FLOP_PER_SECOND
-
-
-def _parameters(model: Checkpoint) -> int:
-    return model.n_parameters
+    return subjects * texts * tokens * operations * recipe.base.n_parameters / FLOP_PER_SECOND

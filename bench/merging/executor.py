@@ -13,14 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.alignment.align import Target
-from bench.alignment.reading import fill, read_run
+from bench.alignment.reading import fill
 from bench.merging.job import Job, Note
 from bench.merging.slots import Slot, groups_of, refuse_nonfinite, runs_of
 from bench.merging.workers import Workers
 from bench.merging.writer import CheckpointWriter
 from bench.models.checkpoint import read_stored
 from bench.statistics import Statistic
-from methods.common.contract import Pass, Seen, Unit
+from methods.common.contract import Pass, Seen, Unit, expert_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,12 +61,11 @@ def _copied(job: Job, target: Target, start: int, stop: int) -> Tensor:
             fill(values[m], models, target, m, start, stop)
         refuse_nonfinite(job, values, target)
         return values[1:].mean(0)
-    m = 0 if target.action == "base" else int(target.action[7:]) + 1
+    expert = expert_of(target.action)
+    m = 0 if expert is None else expert + 1
     source = target.sources[m]
     if source.name is not None and source.rows is None:
-        run = read_run(
-            models[m], source.name, start, stop
-        )  # as stored: a buffer of integers is never a float
+        run = models[m].read(source.name, start, stop)  # as stored: a buffer of integers is never a float
     else:
         run = torch.empty(stop - start)
         fill(run, models, target, m, start, stop)

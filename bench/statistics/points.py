@@ -17,7 +17,8 @@ from bench.models.checkpoint import Checkpoint
 from bench.models.loading import load_body, load_model, with_head
 from bench.statistics.subject import Subject, is_classifier
 from bench.statistics.text import Reader
-from methods.common.contract import Role
+from methods.common.contract import Role, expert_of
+from methods.common.election import sign_of_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,8 +163,8 @@ def read_all(models: tuple[Checkpoint, ...], target: Target, start: int, stop: i
 
 def unmerged(action: str, values: Tensor) -> Tensor:
     """What the result has of a tensor that the method does not decide."""
-    if action.startswith("expert:"):
-        return values[int(action[7:]) + 1]
+    if (expert := expert_of(action)) is not None:
+        return values[expert + 1]
     return values[1:].mean(0) if action == "mean" else values[0]
 
 
@@ -211,16 +212,14 @@ def _zero_sign(subject: Subject) -> float:
     import torch
 
     rule = subject.options["zero_sign"]
-    if rule != "majority":
-        return {"zero": 0.0, "positive": 1.0}[rule]
     total = 0
     for target in subject.targets:
-        if target.action != "merge":
+        if rule != "majority" or target.action != "merge":
             continue
         for start, stop in runs(target.info.n):
             values = read_all(subject.models, target, start, stop)
             total += int(_summed(values[1:] - values[0]).sign().sum(dtype=torch.float64))
-    return float((total > 0) - (total < 0))
+    return sign_of_zero(rule, total)
 
 
 def module_of(point: Point, name: str) -> Any:

@@ -46,25 +46,35 @@ class DroppingMethod(Method):
 
     def undropped(self, piece: Piece, expert: int) -> Tensor:
         """One expert's task vector after the drop, not rescaled."""
-        return self._dropped(piece, (1.0,) * len(piece.weights))[expert]
+        if self._drops_none(piece):
+            return piece.delta(expert)
+        kept = torch.empty(piece.shape)
+        self._drop(piece, expert, 1.0, kept)
+        return kept
+
+    def _drops_none(self, piece: Piece) -> bool:
+        return self.drop_rate == 0 or (self.drops == "linear" and piece.info.role is not Role.LINEAR)
 
     def _dropped(self, piece: Piece, factors: tuple[float, ...]) -> Tensor:
         """Task vectors times a factor per expert where they are not dropped, 0 elsewhere."""
-        from methods.common import kernels
-
-        if self.drop_rate == 0 or (self.drops == "linear" and piece.info.role is not Role.LINEAR):
+        if self._drops_none(piece):
             return piece.deltas
         kept = torch.empty_like(piece.deltas)
-        for m, (expert, factor) in enumerate(zip(piece.ids, factors, strict=True)):
-            kernels.drop(
-                piece.delta(m).flatten().numpy(),
-                stream_key(self.seed, expert, piece.info.name),
-                piece.start,
-                round(self.drop_rate * DRAWS),
-                factor,
-                kept[m].flatten().numpy(),
-            )
+        for m, factor in enumerate(factors):
+            self._drop(piece, m, factor, kept[m])
         return kept
+
+    def _drop(self, piece: Piece, expert: int, factor: float, kept: Tensor) -> None:
+        from methods.common import kernels
+
+        kernels.drop(
+            piece.delta(expert).flatten().numpy(),
+            stream_key(self.seed, piece.ids[expert], piece.info.name),
+            piece.start,
+            round(self.drop_rate * DRAWS),
+            factor,
+            kept.flatten().numpy(),
+        )
 
     def _norms(self, unit: Unit, seen: Seen) -> tuple[Chunks, Chunks]:
         (piece,) = unit.pieces.values()

@@ -5,15 +5,34 @@ Source: TIES-Merging (arXiv 2306.01708), steps 2 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from methods.common.contract import Pass, Scope, Seen, TensorInfo, Unit
+
 ZeroSign = Literal["zero", "positive", "majority"]
 Aggregate = Literal["mean", "sum"]
+
+
+def majority_pass(
+    scope: Scope,
+    signs: Callable[[Unit, Seen], int],
+    needed: Callable[[Seen, TensorInfo, int], bool] = lambda seen, info, experts: True,
+) -> Pass:
+    """Sum of the elected signs over `scope`, which `signs` gives for one unit."""
+    return Pass("majority", scope, signs, operator.add, lambda total, seen, key: total, needed)
+
+
+def sign_of_zero(rule: ZeroSign, balance: float) -> float:
+    """The sign that a sum of exactly 0 takes: -1, 0 or 1. `balance` is the sum of all elected signs."""
+    if rule == "majority":
+        return float((balance > 0) - (balance < 0))
+    return 1.0 if rule == "positive" else 0.0
 
 
 def sign_count(trimmed: Tensor, weights: Sequence[float]) -> int:

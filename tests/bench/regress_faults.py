@@ -67,7 +67,7 @@ L1 = Fault(
 ONE_MASK = Fault(
     "one mask for all experts",
     "common/dropping",
-    "stream_key(self.seed, expert, piece.info.name",
+    "stream_key(self.seed, piece.ids[expert], piece.info.name",
     "stream_key(self.seed, piece.ids[0], piece.info.name",
 )
 ONLY_LINEAR = Fault(
@@ -188,11 +188,16 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault(
             "sign flipped",
             "task_arithmetic",
-            "return piece.base + scale * total",
-            "return piece.base - scale * total",
+            "return piece.moved(piece.combined(piece.weights), scale)",
+            "return piece.moved(piece.combined(piece.weights), -scale)",
         ),
         Fault("lambda forgotten", "task_arithmetic", "else self.lambda_", "else 1.0"),
-        Fault("weights ignored", "task_arithmetic", "total.add_(delta, alpha=weight)", "total.add_(delta)"),
+        Fault(
+            "weights ignored",
+            "task_arithmetic",
+            "piece.combined(piece.weights)",
+            "piece.combined([1.0] * len(piece.weights))",
+        ),
         Fault(
             "normalised by the number of experts",
             "task_arithmetic",
@@ -211,15 +216,15 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         TIES_LAMBDA,
         Fault(
             "the minority's sign for zero sums",
-            "ties",
-            "return float((total > 0) - (total < 0))",
-            "return float((total < 0) - (total > 0))",
+            "common/election",
+            "(balance > 0) - (balance < 0)",
+            "(balance < 0) - (balance > 0)",
         ),
         Fault(
             "zero_sign=positive is negative",
-            "ties",
-            'return 1.0 if self.zero_sign == "positive" else 0.0',
-            'return -1.0 if self.zero_sign == "positive" else 0.0',
+            "common/election",
+            'return 1.0 if rule == "positive" else 0.0',
+            'return -1.0 if rule == "positive" else 0.0',
         ),
         Fault("scope ignored", "ties", 'Selection("trim", self.scope,', 'Selection("trim", "tensor",'),
         Fault("mean and sum swapped", "common/election", 'aggregate == "mean",', 'aggregate == "sum",'),
@@ -234,14 +239,14 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         Fault(
             "sign flipped",
             "dare",
-            "return piece.base + self.lambda_ * total",
-            "return piece.base - self.lambda_ * total",
+            "return piece.moved(total, self.lambda_)",
+            "return piece.moved(total, -self.lambda_)",
         ),
         Fault(
             "lambda forgotten",
             "dare",
-            "return piece.base + self.lambda_ * total",
-            "return piece.base + total",
+            "return piece.moved(total, self.lambda_)",
+            "return piece.moved(total, 1.0)",
         ),
         Fault("weights ignored", "dare", "total.add_(sparse, alpha=weight)", "total.add_(sparse)"),
     ),
@@ -361,7 +366,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         ),
         Fault(
             "the minority's sign for zero sums",
-            "drift_median",
+            "common/election",
             "(balance > 0) - (balance < 0)",
             "(balance < 0) - (balance > 0)",
         ),
@@ -489,6 +494,19 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
             '"model" if self.granularity == "task" else "tensor"',
             '"tensor" if self.granularity == "task" else "model"',
         ),
+        Fault(
+            "the two entropies swapped",
+            "adamerging",
+            'mean_entropy if self.entropy_of == "example" else entropy_of_mean',
+            'entropy_of_mean if self.entropy_of == "example" else mean_entropy',
+        ),
+        Fault(
+            "the entropy's sign flipped",
+            "adamerging",
+            "return -(log_p.exp() * log_p)",
+            "return (log_p.exp() * log_p)",
+        ),
+        Fault("logits added up", "adamerging", "logits.mean(0, keepdim=True)", "logits.sum(0, keepdim=True)"),
     ),
     "sens": (
         Fault(
