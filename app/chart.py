@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from app.labels import GAP, LANES, place
+from app.labels import GAP, LANES, SHORTEST, place
 from results import text
 from results.board import Board, Row, pareto
 from results.statistics import Estimate
@@ -117,7 +117,7 @@ def _names(base: alt.Chart) -> list[alt.Chart]:
 
 
 def _records(points: Sequence[Point], errors: float, *, log: bool) -> list[dict[str, Any]]:
-    records = []
+    records, shortest = [], SHORTEST if log else 0.0
     fronts = front(points)
     named = [(point.length.value, point.accuracy.value, point.row.title) for point in points]
     labels = place(named, fronts, log=log)
@@ -131,9 +131,9 @@ def _records(points: Sequence[Point], errors: float, *, log: bool) -> list[dict[
                 "accuracy": 100 * accuracy.value,
                 "accuracy_low": 100 * max(0.0, accuracy.value - high),
                 "accuracy_high": 100 * min(1.0, accuracy.value + high),
-                "length": length.value,
-                "length_low": max(length.value - wide, 0.1),
-                "length_high": length.value + wide,
+                "length": max(length.value, shortest),
+                "length_low": max(length.value - wide, shortest),
+                "length_high": max(length.value + wide, shortest),
                 "front": on_front,
                 "label": f"{label.dy} {label.left}" if label else "",
                 "definition": "reconstructed" if point.row.reconstructed else "of its source",

@@ -12,6 +12,7 @@ CHARACTER, LINE = 6.4, 14
 GAP = 9
 LANES = (-9, 17, -24, 32)  # farther from its point nobody would know whose name it is
 MARK = 7  # half the size of a point
+SHORTEST = 0.1  # tokens: where a length of 0 stands on a logarithmic axis
 
 
 Box = tuple[float, float, float]  # left, right, middle
@@ -29,7 +30,7 @@ def place(
     points: Sequence[tuple[float, float, str]], important: Sequence[bool], *, log: bool
 ) -> list[Label | None]:
     """A label for each (x, y, name), important ones first; None where there is no room: hovering tells."""
-    xs = _scaled([math.log(x) if log else x for x, _, _ in points], WIDTH)
+    xs = _scaled([math.log(max(x, SHORTEST)) if log else x for x, _, _ in points], WIDTH)
     ys = _scaled([-y for _, y, _ in points], HEIGHT)
     marks = [(x - MARK, x + MARK, y) for x, y in zip(xs, ys, strict=True)]
     taken: list[Box] = []

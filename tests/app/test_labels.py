@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import math
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.labels import CHARACTER, GAP, HEIGHT, LINE, WIDTH, place
+from app.labels import CHARACTER, GAP, HEIGHT, LINE, SHORTEST, WIDTH, place
 
 POINTS = st.lists(
-    st.tuples(st.floats(1, 1000), st.floats(0, 1), st.text("abc=.", min_size=1, max_size=30)),
+    st.tuples(st.floats(0, 1000), st.floats(0, 1), st.text("abc=.", min_size=1, max_size=30)),
     min_size=1,
     max_size=25,
 )
@@ -30,15 +32,14 @@ def test_the_important_are_named_when_there_is_no_room_for_all() -> None:
     assert all(labels[17:]) and not all(labels)
 
 
+@example([(0, 0.5, "says nothing"), (0, 0.5, "nor this"), (90, 0.9, "expert")], True)
 @given(POINTS, st.booleans())
 def test_no_two_names_overlap(points: list[tuple[float, float, str]], log: bool) -> None:
-    import math
-
     def scaled(values: list[float], size: float) -> list[float]:
         low, high = min(values), max(values)
         return [size * (v - low) / (high - low) if high > low else size / 2 for v in values]
 
-    xs = scaled([math.log(x) if log else x for x, _, _ in points], WIDTH)
+    xs = scaled([math.log(max(x, SHORTEST)) if log else x for x, _, _ in points], WIDTH)
     ys = scaled([-y for _, y, _ in points], HEIGHT)
     boxes = []
     for x, y, (_, _, name), label in zip(

@@ -193,6 +193,23 @@ def test_the_axes_end_where_the_numbers_end(store: Store, good: str, log: bool) 
     assert low <= value["accuracy_low"] < value["accuracy_high"] <= high
 
 
+def test_a_model_that_never_says_anything_has_its_place_on_both_axes(store: Store) -> None:
+    """A mean length of 0 has no logarithm: there it stands at a tenth of a token, and everywhere else at 0."""
+    silent = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "0" * 20, 0)]
+    said = [("checkpoints", checkpoint("expert", "expert")), *measured("expert", "gsm", "1" * 20, 30)]
+    write(store, [*silent, *said])
+    app = run("tradeoff")
+    app.toggle(key="tradeoff-log").set_value(True).run()
+    assert not app.exception
+    points = chart.points_of(leaderboard(store, "gsm"), None)
+    for log, place in ((True, 0.1), (False, 0.0)):
+        spec = chart.tradeoff(points, errors=1.96, log=log).to_dict()
+        first, _ = sorted(spec["data"]["values"], key=lambda value: value["length"])
+        assert first["length"] == first["length_low"] == first["length_high"] == place
+        low, high = spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
+        assert low <= place < 30 < high and (low > 0 or not log)
+
+
 def test_numbers_in_the_table_are_numbers(filled: Store) -> None:
     board = leaderboard(filled, "mini")
     styled = table.styled(board, board.rows, table.OPTIONS)
