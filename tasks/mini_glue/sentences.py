@@ -7,12 +7,10 @@ follow `tasks.splits`; the canonical form is the text.
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from tasks import splits
+from tasks.generated import Generated, Item
 
 SIZES = {"train": 1000, "validation": 300, "test": 500}
 LABELS = {"mini_sentiment": ("negative", "positive"), "mini_preference": ("first", "neither", "second")}
@@ -30,10 +28,9 @@ _OTHER = {"positive": "negative", "negative": "positive"}
 
 
 @dataclass(frozen=True)
-class Sentence:
+class Sentence(Item):
     """A text and the name of its label."""
 
-    id: str
     task: str
     text: str
     label: str
@@ -92,23 +89,15 @@ def _draft_preference(rng: random.Random) -> tuple[str, Sentence]:
 _DRAFTS = {"mini_sentiment": _draft_sentiment, "mini_preference": _draft_preference}
 
 
-def _stream(task: str, split: str, seed: int) -> Iterator[tuple[str, Sentence]]:
-    """Endless canonical forms and sentences of one split."""
-    if task not in TASKS or split not in splits.SPLITS:
-        raise ValueError(f"unknown task or split: {task!r}, {split!r}")
-    return splits.stream(_DRAFTS[task], split, splits.stream_seed("mini_glue", task, split, seed))
+def _draw(task: str, split: str, rng: random.Random) -> tuple[str, Sentence]:
+    return _DRAFTS[task](rng)
 
 
-def train_stream(task: str, seed: int = 0) -> Iterator[Sentence]:
-    """Endless training sentences of one task; none of them is in validation or test."""
-    for number, (_, sentence) in enumerate(_stream(task, "train", seed)):
-        yield replace(sentence, id=f"{task}-train-{number:04d}")
-
-
-def sentences(task: str, split: str, n: int | None = None) -> list[Sentence]:
-    """The first `n` distinct sentences of a split (default: its published size, `SIZES`).
-
-    A larger `n` extends the list; the sentences at the front stay the same.
-    """
-    found = itertools.islice(splits.distinct(_stream(task, split, 0)), SIZES[split] if n is None else n)
-    return [replace(sentence, id=f"{task}-{split}-{number:04d}") for number, sentence in enumerate(found)]
+GENERATED = Generated(
+    suite="mini_glue",
+    noun="task",
+    location="tasks/mini_glue/sentences.py",
+    sizes={split: dict.fromkeys(TASKS, size) for split, size in SIZES.items()},
+    draw=_draw,
+)
+train_stream, sentences = GENERATED.train, GENERATED.items

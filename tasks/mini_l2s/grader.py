@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from tasks.contract import Verdict
-from tasks.extraction import last_boxed
+from tasks.extraction import grade_box
 
 _INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)")
 
@@ -37,12 +37,4 @@ class BoxedInteger:
         gold = canonical_integer(target)
         if gold is None:
             raise ValueError(f"boxed_integer cannot grade: the gold {target[:80]!r} is not an integer")
-        content = last_boxed(text)
-        if content is None:
-            return Verdict(False, None, None, "no complete \\boxed{...} in the response")
-        answer = canonical_integer(content)
-        if answer is None:
-            return Verdict(False, None, None, f"the last box holds no integer: {content[:80]!r}")
-        if answer == gold:
-            return Verdict(True, answer, answer, "the last box holds the gold integer")
-        return Verdict(False, answer, answer, f"the last box holds {answer[:80]}, the gold is {gold[:80]}")
+        return grade_box(text, gold, canonical_integer, none="no integer", right="the gold integer")

@@ -11,13 +11,12 @@ objects: the same sums never occur in two splits, whatever the story around them
 from __future__ import annotations
 
 import ast
-import itertools
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from tasks import splits
+from tasks.asking import prompt_of
+from tasks.generated import Generated, Item
 
 LEVELS = ("mini_gsm", "mini_math", "mini_aime")
 
@@ -76,10 +75,9 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Item):
     """A question, its answer (a non-negative integer) and the steps that lead to it."""
 
-    id: str
     level: str
     question: str
     answer: int
@@ -88,7 +86,7 @@ class Problem:
     @property
     def prompt(self) -> str:
         """The text given to the model; the response starts right behind it."""
-        return f"Q: {self.question}\nA:"
+        return prompt_of(self.question)
 
 
 @dataclass(frozen=True)
@@ -328,51 +326,27 @@ def _draft_aime(rng: random.Random) -> _Draft | None:
 # --------------------------------------------------------------------------- splits
 
 
-def _drafter(level: str, split: str) -> Callable[[random.Random], _Draft | None]:
-    """What draws one candidate problem of a level."""
-    if level == "mini_gsm":
-        return partial(_draft_gsm, counts=_TRAIN_COUNTS if split == "train" else _EVALUATION_COUNTS)
-    return {"mini_math": _draft_math, "mini_aime": _draft_aime}[level]
-
-
 def _canonical(level: str, draft: _Draft) -> str:
     """Level and steps: what makes two problems the same, whatever the words around them."""
     return f"{level}|" + ";".join(step.text() for step in draft.steps)
 
 
-def _stream(level: str, split: str, seed: int) -> Iterator[tuple[str, Problem]]:
-    """Endless canonical forms and problems of one split (repetitions are possible)."""
-    if level not in LEVELS or split not in splits.SPLITS:
-        raise ValueError(f"unknown level or split: {level!r}, {split!r}")
-    return splits.stream(
-        partial(_drawn, level, _drafter(level, split)),
-        split,
-        splits.stream_seed("mini_l2s", level, split, seed),
-    )
+def _draft(level: str, split: str, rng: random.Random) -> _Draft | None:
+    """One candidate problem of a level."""
+    if level == "mini_gsm":
+        return _draft_gsm(rng, _TRAIN_COUNTS if split == "train" else _EVALUATION_COUNTS)
+    return {"mini_math": _draft_math, "mini_aime": _draft_aime}[level](rng)
 
 
-def _drawn(
-    level: str, draft_one: Callable[[random.Random], _Draft | None], rng: random.Random
-) -> tuple[str, Problem] | None:
+def _draw(level: str, split: str, rng: random.Random) -> tuple[str, Problem] | None:
     """One candidate problem and its canonical form."""
-    draft = draft_one(rng)
+    draft = _draft(level, split, rng)
     if draft is None:
         return None
     return _canonical(level, draft), Problem("", level, draft.question, draft.answer, draft.steps)
 
 
-def train_stream(level: str, seed: int = 0) -> Iterator[Problem]:
-    """Endless training problems of one level; none of them is in validation or test."""
-    for number, (_, problem) in enumerate(_stream(level, "train", seed)):
-        yield replace(problem, id=f"{level}-train-{number:04d}")
-
-
-def problems(level: str, split: str, n: int | None = None) -> list[Problem]:
-    """The first ``n`` distinct problems of a split (default: its published size).
-
-    A larger ``n`` extends the list; the problems at the front stay the same.
-    """
-    if n is None:
-        n = DEFAULT_SIZES.get(split, {}).get(level, 0)
-    found = itertools.islice(splits.distinct(_stream(level, split, 0)), n)
-    return [replace(problem, id=f"{level}-{split}-{number:04d}") for number, problem in enumerate(found)]
+GENERATED = Generated(
+    suite="mini_l2s", noun="level", location="tasks/mini_l2s/problems.py", sizes=DEFAULT_SIZES, draw=_draw
+)
+train_stream, problems = GENERATED.train, GENERATED.items

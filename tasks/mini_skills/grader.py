@@ -6,9 +6,15 @@ import re
 from collections.abc import Sequence
 
 from tasks.contract import Verdict
-from tasks.extraction import last_boxed
+from tasks.extraction import grade_box
 
 _LETTERS = re.compile("[a-z]+")
+
+
+def _letters(text: str) -> str | None:
+    """`text` without the space around it; None if that is not a row of letters."""
+    answer = text.strip()
+    return answer if _LETTERS.fullmatch(answer) else None
 
 
 class BoxedLetters:
@@ -24,12 +30,4 @@ class BoxedLetters:
     def _grade(self, text: str, target: str) -> Verdict:
         if not _LETTERS.fullmatch(target):
             raise ValueError(f"boxed_letters cannot grade: the gold {target[:80]!r} is not a row of letters")
-        content = last_boxed(text)
-        if content is None:
-            return Verdict(False, None, None, "no complete \\boxed{...} in the response")
-        answer = content.strip()
-        if not _LETTERS.fullmatch(answer):
-            return Verdict(False, None, None, f"the last box holds no row of letters: {content[:80]!r}")
-        if answer == target:
-            return Verdict(True, answer, answer, "the last box holds the gold letters")
-        return Verdict(False, answer, answer, f"the last box holds {answer[:80]}, the gold is {target[:80]}")
+        return grade_box(text, target, _letters, none="no row of letters", right="the gold letters")

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from tasks import splits
+from tasks.asking import prompt_of
+from tasks.generated import Generated, Item
 
 SIZES = {"train": 1000, "validation": 300, "test": 500}
 ALPHABET = "abcdefghijklmnop"
@@ -30,10 +31,9 @@ _HOPS = (2, 3, 3, 4)  # steps through a table
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Item):
     """A question, its answer as text, and the steps that lead to it."""
 
-    id: str
     skill: str
     question: str
     answer: str
@@ -42,7 +42,7 @@ class Problem:
     @property
     def prompt(self) -> str:
         """The text given to the model; the response starts right behind it."""
-        return f"Q: {self.question}\nA:"
+        return prompt_of(self.question)
 
 
 def worked(problem: Problem) -> str:
@@ -118,23 +118,15 @@ _DRAFTS = {"mini_sums": _draft_sums, "mini_strings": _draft_strings, "mini_looku
 SKILLS = tuple(_DRAFTS)
 
 
-def _stream(skill: str, split: str, seed: int) -> Iterator[tuple[str, Problem]]:
-    """Endless canonical forms and problems of one split."""
-    if skill not in SKILLS or split not in splits.SPLITS:
-        raise ValueError(f"unknown skill or split: {skill!r}, {split!r}")
-    return splits.stream(_DRAFTS[skill], split, splits.stream_seed("mini_skills", skill, split, seed))
+def _draw(skill: str, split: str, rng: random.Random) -> tuple[str, Problem] | None:
+    return _DRAFTS[skill](rng)
 
 
-def train_stream(skill: str, seed: int = 0) -> Iterator[Problem]:
-    """Endless training problems of one skill; none of them is in validation or test."""
-    for number, (_, problem) in enumerate(_stream(skill, "train", seed)):
-        yield replace(problem, id=f"{skill}-train-{number:04d}")
-
-
-def problems(skill: str, split: str, n: int | None = None) -> list[Problem]:
-    """The first `n` distinct problems of a split (default: its published size, `SIZES`).
-
-    A larger `n` extends the list; the problems at the front stay the same.
-    """
-    found = itertools.islice(splits.distinct(_stream(skill, split, 0)), SIZES[split] if n is None else n)
-    return [replace(problem, id=f"{skill}-{split}-{number:04d}") for number, problem in enumerate(found)]
+GENERATED = Generated(
+    suite="mini_skills",
+    noun="skill",
+    location="tasks/mini_skills/problems.py",
+    sizes={split: dict.fromkeys(SKILLS, size) for split, size in SIZES.items()},
+    draw=_draw,
+)
+train_stream, problems = GENERATED.train, GENERATED.items
