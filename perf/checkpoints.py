@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import torch
+
+from bench.models.checkpoint import header_bytes
 
 RUN = 1 << 22  # elements drawn and written at once
 WEIGHT_SCALE = 0.02  # standard deviation of the base's matrices, as transformers initialises them
 TUNING_SCALE = 3e-4  # that of a task vector: mean square about 1e-7, a few bf16 steps of a typical weight
+METADATA = {"format": "pt"}  # as transformers writes it
 RECORD = "perf.json"  # written last: what a folder holds, so that it is reused only for the same
 
 
@@ -118,12 +120,13 @@ def _record(shape: Shape) -> dict[str, object]:
 def _build(shape: Shape, paths: list[Path], write: dict[Path, bool]) -> None:
     """All models side by side, run by run: an expert is the base's run plus its own noise."""
     files: dict[Path, BinaryIO] = {}
+    header = header_bytes({name: ("BF16", dims) for name, dims in shape.tensors()}, METADATA)
     for path in paths:
         if write[path]:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
             files[path] = (path / "model.safetensors").open("wb")
-            files[path].write(header(shape.tensors(), "BF16"))
+            files[path].write(header)
     draws = {path: torch.Generator().manual_seed(seed) for seed, path in enumerate(paths, 1)}
     for _, dims in shape.tensors():
         n = prod(dims)
@@ -147,17 +150,3 @@ def _build(shape: Shape, paths: list[Path], write: dict[Path, bool]) -> None:
 def as_bytes(values: torch.Tensor) -> memoryview:
     """The bytes of a tensor, without a copy."""
     return memoryview(values.view(torch.uint8).numpy())
-
-
-def header(tensors: Iterable[tuple[str, tuple[int, ...]]], dtype: Literal["BF16", "F32"]) -> bytes:
-    """Length and JSON of a safetensors header."""
-    size = {"BF16": 2, "F32": 4}[dtype]
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    begin = 0
-    for name, dims in tensors:
-        end = begin + size * prod(dims)
-        entries[name] = {"dtype": dtype, "shape": list(dims), "data_offsets": [begin, end]}
-        begin = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text

@@ -13,10 +13,11 @@ import torch
 from bench.alignment.align import align
 from bench.examples import read_examples
 from bench.merging.merge import Place
+from bench.models.checkpoint import header_bytes
 from bench.recipe import build_recipe
 from bench.statistics import DATA, RECORD, Subject, statistic_id, subjects
 from perf.cases import Case
-from perf.checkpoints import RUN, as_bytes, header
+from perf.checkpoints import METADATA, RUN, as_bytes
 
 
 def plant(case: Case, base: Path, experts: list[Path], runs: Path) -> list[str | Path]:
@@ -58,7 +59,7 @@ def _examples(runs: Path, number: int) -> Path:
 def _kept(file: Path, subject: Subject, seed: int) -> Path:
     """A safetensors file of squared normal numbers (as a Fisher's entries are), one per element asked for."""
     wanted = [(target.info.name, target.info.shape) for target in subject.wanted]
-    head = header(wanted, "F32")
+    head = header_bytes({name: ("F32", shape) for name, shape in wanted}, METADATA)
     if file.is_file() and file.stat().st_size == len(head) + sum(4 * prod(shape) for _, shape in wanted):
         return file
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -294,6 +294,23 @@ def header_length(head: bytes, file: Path, size: int) -> int:
             f"{file} is not a safetensors file, or is truncated: header of {length} in {size} bytes"
         )
     return length
+
+
+def header_bytes(
+    entries: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The beginning of a safetensors file whose tensors follow one another: length, then JSON padded to 8 bytes.
+
+    `entries` maps names to (safetensors dtype, shape) in file order.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, (dtype, shape) in entries.items():
+        begin, end = end, end + DTYPE_BYTES[dtype] * prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def parse_header(data: bytes, file: Path, size: int) -> list[Stored]:

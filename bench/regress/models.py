@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.identity import digest
+from bench.models.checkpoint import header_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,16 +88,9 @@ class Family:
         """A safetensors file."""
         import torch
 
-        header: dict[str, Any] = {}
-        content = b""
-        for name, tensor in tensors.items():
-            raw = tensor.contiguous().view(torch.uint8).numpy().tobytes()
-            places = [len(content), len(content) + len(raw)]
-            header[name] = {"dtype": self.dtype, "shape": list(tensor.shape), "data_offsets": places}
-            content += raw
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        return struct.pack("<Q", len(text)) + text + content
+        content = [tensor.contiguous().view(torch.uint8).numpy().tobytes() for tensor in tensors.values()]
+        header = header_bytes({name: (self.dtype, tensor.shape) for name, tensor in tensors.items()})
+        return header + b"".join(content)
 
     def _stored(self, values: Values) -> Tensor:
         import torch

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
-from bench.models.checkpoint import Stored, read_header, read_stored
+from bench.models.checkpoint import Stored, header_bytes, read_header, read_stored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,14 +74,7 @@ def save(final: Path, computed: Computed, record: Mapping[str, Any]) -> None:
 
 def _write(file: Path, tensors: dict[str, Tensor]) -> None:
     """A safetensors file of float32 tensors, one after the other: never a second copy of them all."""
-    header: dict[str, Any] = {}
-    end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + 4 * tensor.numel()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
     with file.open("wb") as out:
-        out.write(struct.pack("<Q", len(text)) + text)
+        out.write(header_bytes({name: ("F32", tensor.shape) for name, tensor in tensors.items()}))
         for name in list(tensors):
             out.write(tensors.pop(name).float().contiguous().reshape(-1).numpy().data)
