@@ -103,51 +103,48 @@ def checks(row: Row, rows: Mapping[str, Row]) -> list[Check]:
 
 def text(rows: Mapping[str, Row], *, requirements: bool) -> str:
     """Two tables: figures, and requirements (which are those of the large shapes)."""
-    head = [
-        "merge",
-        "shape",
-        "experts",
-        "tool",
-        "seconds",
-        "processor",
-        "merging",
-        "ratio",
-        "anonymous",
-        "resident",
-    ]
-    head += ["read", "write", "on disk"]
-    lines = [head]
+    if not requirements:
+        return f"\n{_columns(_figures(rows))}\n"
+    return "\n" + _columns(_figures(rows)) + "\n\n" + _columns(_requirements(rows)) + "\n"
+
+
+def _figures(rows: Mapping[str, Row]) -> list[list[str]]:
+    """One line for each tool of each case."""
+    head = "merge,shape,experts,tool,seconds,processor,merging,ratio,anonymous,resident,read,write,on disk"
+    lines = [head.split(",")]
     for row in rows.values():
         for tool, usage in (("ours", row.ours), ("mergekit", row.peer)):
-            if usage is None:
-                continue
-            both = row.peer and row.ours and tool == "ours"
-            ratio = f"{row.peer.seconds / row.ours.seconds:.1f}x" if both and row.peer and row.ours else ""
-            lines.append(
-                [
-                    row.case.name,
-                    row.shape,
-                    str(row.case.experts),
-                    tool,
-                    f"{usage.seconds:.1f} s",
-                    f"{usage.processor:.1f} s",
-                    f"{row.merging:.1f} s" if tool == "ours" else "",
-                    ratio,
-                    f"{usage.anonymous / GB:.2f} GB",
-                    f"{usage.resident / GB:.2f} GB",
-                    f"{row.read:.1f} s",
-                    f"{row.write:.1f} s",
-                    f"{row.flush:.1f} s",
-                ]
-            )
-    if not requirements:
-        return f"\n{_columns(lines)}\n"
-    required = [["merge", "requirement", "measured", "required", ""]]
+            if usage is not None:
+                lines.append(_line(row, tool, usage))
+    return lines
+
+
+def _line(row: Row, tool: str, usage: Usage) -> list[str]:
+    ours = tool == "ours"
+    return [
+        row.case.name,
+        row.shape,
+        str(row.case.experts),
+        tool,
+        f"{usage.seconds:.1f} s",
+        f"{usage.processor:.1f} s",
+        f"{row.merging:.1f} s" if ours else "",
+        f"{row.peer.seconds / usage.seconds:.1f}x" if ours and row.peer else "",
+        f"{usage.anonymous / GB:.2f} GB",
+        f"{usage.resident / GB:.2f} GB",
+        f"{row.read:.1f} s",
+        f"{row.write:.1f} s",
+        f"{row.flush:.1f} s",
+    ]
+
+
+def _requirements(rows: Mapping[str, Row]) -> list[list[str]]:
+    lines = [["merge", "requirement", "measured", "required", ""]]
     for row in rows.values():
         for check in checks(row, rows):
             verdict = "met" if check.met else "NOT met"
-            required.append([row.case.name, check.what, check.measured, check.required, verdict])
-    return "\n" + _columns(lines) + "\n\n" + _columns(required) + "\n"
+            lines.append([row.case.name, check.what, check.measured, check.required, verdict])
+    return lines
 
 
 def _columns(lines: list[list[str]]) -> str:

@@ -12,6 +12,8 @@ from results.statistics import Estimate, cluster_means, mean, proportion
 from results.voting import Ballot, maj_at
 
 Row = Mapping[str, Any]
+Metrics = dict[str, tuple[Estimate | None, str | None]]
+"""By name: the value, None where it cannot be computed, and the grader that it stands on."""
 
 # What the responses of one score have in common: copied to the score, and checked.
 SHARED = (
@@ -51,19 +53,35 @@ def score_rows(
     shared = {name: _single(responses, name) for name in SHARED}
     judged = _by_response(responses, verdicts)
     grader = f"{_single(verdicts, 'grader')}@{_single(verdicts, 'grader_version')}"
-    questions = [str(r["sample_id"]) for r in responses]
     row = {
         **shared,
         **common,
-        "n": len(set(questions)),
+        "n": len({str(r["sample_id"]) for r in responses}),
         "expected_n": expected_n,
         "document_set": document_set(r["document_hash"] for r in responses),
     }
+    return [
+        {
+            **row,
+            "metric": metric,
+            "value": None if estimate is None else estimate.value,
+            "stderr": None if estimate is None else estimate.stderr,
+            "grader": by,
+        }
+        for metric, (estimate, by) in _metrics(responses, judged, grader, votes).items()
+    ]
+
+
+def _metrics(
+    responses: Sequence[Row], judged: Mapping[str, Row], grader: str, votes: Sequence[int]
+) -> Metrics:
+    """What is measured on the responses of one score."""
+    questions = [str(r["sample_id"]) for r in responses]
 
     def share(holds: Callable[[Row], bool]) -> Estimate | None:
         return proportion(cluster_means([holds(r) for r in responses], questions))
 
-    metrics: dict[str, tuple[Estimate | None, str | None]] = {
+    metrics: Metrics = {
         "accuracy": (share(lambda r: judged[r["response_id"]]["correct"]), grader),
         **{f"maj@{n}": (maj_at(n, _pools(responses, judged)), grader) for n in votes},
     }
@@ -73,16 +91,7 @@ def score_rows(
             "truncated": (share(lambda r: r["finish_reason"] == "length"), None),
             **{name: (value, None) for name, value in lengths(responses, questions).items()},
         }
-    return [
-        {
-            **row,
-            "metric": metric,
-            "value": None if estimate is None else estimate.value,
-            "stderr": None if estimate is None else estimate.stderr,
-            "grader": by,
-        }
-        for metric, (estimate, by) in metrics.items()
-    ]
+    return metrics
 
 
 def lengths(responses: Sequence[Row], questions: Sequence[str]) -> dict[str, Estimate | None]:

@@ -78,20 +78,10 @@ def evaluate(
     Raises BadInput when `rescore` finds nothing stored, and for a prompt that does not fit the model.
     """
     started = time.perf_counter()
-    family, dtype = engines.engine_identity(options.engine, target.path, dtype=options.dtype)
-    heads = [target.head(pool.benchmark) for pool in pools]
-    ids = [
-        pool.ids(target.fingerprint, family, dtype, head=head.fingerprint if head else None)
-        for pool, head in zip(pools, heads, strict=True)
-    ]
+    ids = _response_ids(target, pools, options)
     store.ingest()
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
-    missing = {
-        id: (pool, ask)
-        for pool, own in zip(pools, ids, strict=True)
-        for ask, id in zip(pool.asks, own, strict=True)
-        if id not in known
-    }
+    missing = {id: asked for id, asked in _asked(pools, ids) if id not in known}
     if rescore and not known:
         raise BadInput(
             f"nothing is stored for {target.name} on these questions: evaluate it first, without --rescore"
@@ -115,6 +105,22 @@ def evaluate(
         batch_size=sampled.batch_size,
         threads=sampled.threads,
     )
+
+
+def _response_ids(target: EvalTarget, pools: Sequence[Pool], options: EvalOptions) -> list[list[str]]:
+    """The ids of the responses that every pool asks for."""
+    family, dtype = engines.engine_identity(options.engine, target.path, dtype=options.dtype)
+    heads = [target.head(pool.benchmark) for pool in pools]
+    return [
+        pool.ids(target.fingerprint, family, dtype, head=head.fingerprint if head else None)
+        for pool, head in zip(pools, heads, strict=True)
+    ]
+
+
+def _asked(pools: Sequence[Pool], ids: Sequence[list[str]]) -> Iterator[tuple[str, tuple[Pool, Ask]]]:
+    """Every response that is asked for: its id, and what asks for it."""
+    for pool, own in zip(pools, ids, strict=True):
+        yield from ((id, (pool, ask)) for ask, id in zip(pool.asks, own, strict=True))
 
 
 @dataclass
