@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from methods.common.contract import Card, Method, Pass, Piece, Seen, Unit, parameter
-from methods.common.rows import RowSums, Wide, by_row, join, row_sums, spread
-from methods.common.sums import Chunks, chunk_sums, concatenate, total
+from methods.common.contract import Card, Method, Pass, Piece, Seen, parameter
+from methods.common.rows import spread, sums_pass
 
 
 class ModelStock(Method):
@@ -47,9 +46,7 @@ class ModelStock(Method):
 
     def passes(self) -> tuple[Pass, ...]:
         """Inner products of all pairs of task vectors, and from them the ratio: per tensor or per row."""
-        if self.granularity == "row":
-            return (Pass("ratio", "tensor", self._observe_rows, join, self._of_rows),)
-        return (Pass("ratio", "tensor", self._observe, concatenate, self._of_tensor),)
+        return (sums_pass("ratio", self.granularity, _products, self._ratio),)
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, in float64."""
@@ -65,27 +62,7 @@ class ModelStock(Method):
         rows = [(name, "ratio", float(np.mean(ratio))) for name, (ratio, _) in found]
         return rows + [(name, "cosine", float(np.mean(cosine))) for name, (_, cosine) in found]
 
-    def _products(self, piece: Piece) -> Iterator[Tensor]:
-        """tau_i tau_j element by element for all i <= j, one pair at a time, float64."""
-        for a, b in itertools.combinations_with_replacement(piece.deltas, 2):
-            yield a.double() * b
-
-    def _observe(self, unit: Unit, seen: Seen) -> Chunks:
-        (piece,) = unit.pieces.values()
-        return tuple(chunk_sums(product) for product in self._products(piece))
-
-    def _observe_rows(self, unit: Unit, seen: Seen) -> RowSums:
-        (piece,) = unit.pieces.values()
-        return row_sums(piece, self._products(piece))
-
-    def _of_tensor(self, sums: Chunks, seen: Seen, key: str) -> tuple[float, float]:
-        return self._ratio([total(chunks) for chunks in sums])
-
-    def _of_rows(self, parts: RowSums, seen: Seen, key: str) -> tuple[Wide, Wide]:
-        ratios, cosines = np.array([self._ratio(row) for row in by_row(parts).T.tolist()]).T
-        return ratios, cosines
-
-    def _ratio(self, products: list[float]) -> tuple[float, float]:
+    def _ratio(self, products: Sequence[float]) -> tuple[float, float]:
         """t and the common cosine, from the inner products of all pairs i <= j; t is 0 where it is undefined."""
         count = (math.isqrt(8 * len(products) + 1) - 1) // 2
         pairs = dict(zip(itertools.combinations_with_replacement(range(count), 2), products, strict=True))
@@ -97,6 +74,12 @@ class ModelStock(Method):
         cosine = min(1.0, max(0.0, cosine)) if self.clamp else cosine
         below = 1 + (count - 1) * cosine
         return (count * cosine / below if below else 0.0), cosine
+
+
+def _products(piece: Piece) -> Iterator[Tensor]:
+    """tau_i tau_j element by element for all i <= j, one pair at a time, float64."""
+    for a, b in itertools.combinations_with_replacement(piece.deltas, 2):
+        yield a.double() * b
 
 
 def _cosine(inner: float, first: float, second: float) -> float:

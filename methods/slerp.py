@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from methods.common.contract import Card, Method, Pass, Piece, Seen, Unit, parameter
-from methods.common.rows import RowSums, Wide, by_row, join, row_sums, spread
-from methods.common.sums import Chunks, chunk_sums, concatenate, total
+from methods.common.contract import Card, Method, Pass, Piece, Seen, parameter
+from methods.common.rows import spread, sums_pass
 
-TINY = 1e-8
+TINY = 1e-8  # norms up to here are not divided by
+# Absolute cosines above it are 1 but for rounding: the sine that is divided by is noise, or 0.
+PARALLEL = 1 - 1e-12
 
 
 class Slerp(Method):
@@ -52,14 +53,12 @@ class Slerp(Method):
 
     def passes(self) -> tuple[Pass, ...]:
         """Angles, and from them the two factors: per tensor or per row."""
-        if self.granularity == "row":
-            return (Pass("angle", "tensor", self._observe_rows, join, self._of_rows),)
-        return (Pass("angle", "tensor", self._observe, concatenate, self._of_tensor),)
+        return (sums_pass("angle", self.granularity, self._products, self._factors),)
 
     def merge_piece(self, piece: Piece, seen: Seen) -> Tensor:
         """One run of elements, in float64."""
         first, second = self._ends(piece)
-        left, right, _ = seen.of("angle", piece.info)
+        left, right, *_ = seen.of("angle", piece.info)
         if self.granularity == "row":
             left, right = (torch.from_numpy(spread(piece, x)).view(piece.base.shape) for x in (left, right))
         merged = left * first + right * second
@@ -67,12 +66,10 @@ class Slerp(Method):
 
     def layers(self, seen: Seen) -> list[tuple[str, str, float]]:
         """Cosine of every tensor (mean over its rows), and which fraction of tensors or rows lay on the sphere."""
-        found = {name: cosines for name, (_, _, cosines) in seen.all("angle").items()}
-        rows = [(name, "cosine", float(np.mean(cosines))) for name, cosines in found.items()]
-        every = (
-            np.concatenate([np.atleast_1d(cosines) for cosines in found.values()]) if found else np.ones(1)
-        )
-        return [*rows, ("model", "spherical_fraction", float((abs(every) <= self.threshold).mean()))]
+        found = seen.all("angle")
+        rows = [(name, "cosine", float(np.mean(cosine))) for name, (_, _, cosine, _) in found.items()]
+        spherical = [np.atleast_1d(chosen) for _, _, _, chosen in found.values()] or [np.zeros(1)]
+        return [*rows, ("model", "spherical_fraction", float(np.concatenate(spherical).mean()))]
 
     def _ends(self, piece: Piece) -> tuple[Tensor, Tensor]:
         """The two vectors, float64."""
@@ -85,34 +82,22 @@ class Slerp(Method):
         first, second = self._ends(piece)
         yield from (a * b for a, b in ((first, first), (second, second), (first, second)))
 
-    def _observe(self, unit: Unit, seen: Seen) -> Chunks:
-        (piece,) = unit.pieces.values()
-        return tuple(chunk_sums(product) for product in self._products(piece))
+    def _factors(self, products: Sequence[float]) -> tuple[float, float, float, float]:
+        """Factors on the two vectors, their cosine, and whether the way lay on the sphere (1) or was straight (0),
+        from |a|^2, |b|^2 and <a, b>.
 
-    def _observe_rows(self, unit: Unit, seen: Seen) -> RowSums:
-        (piece,) = unit.pieces.values()
-        return row_sums(piece, self._products(piece))
-
-    def _of_tensor(self, sums: Chunks, seen: Seen, key: str) -> tuple[float, float, float]:
-        return self._factors(*(total(chunks) for chunks in sums))
-
-    def _of_rows(self, parts: RowSums, seen: Seen, key: str) -> tuple[Wide, Wide, Wide]:
-        rows = [self._factors(*row) for row in by_row(parts).T.tolist()]
-        left, right, cosines = np.array(rows).T
-        return left, right, cosines
-
-    def _factors(self, first: float, second: float, inner: float) -> tuple[float, float, float]:
-        """Factors on the two vectors, and their cosine, from |a|^2, |b|^2 and <a, b>.
-
-        A vector of norm 1e-8 or less is not normalised; between 0 and anything the way is straight.
+        A vector of norm 1e-8 or less is not normalised. Between a task vector of 0 and another the way is straight;
+        weights of 0 are at a right angle to all others, as in mergekit.
         """
+        first, second, inner = products
         norms = [math.sqrt(square) if math.sqrt(square) > TINY else 1.0 for square in (first, second)]
         cosine = inner / (norms[0] * norms[1])
         t = self.position
-        if abs(cosine) > self.threshold or (self.on == "deltas" and 0 in (first, second)):
-            return 1 - t, t, cosine
+        still = self.on == "deltas" and 0 in (first, second)
+        if abs(cosine) > self.threshold or abs(cosine) > PARALLEL or still:
+            return 1 - t, t, cosine, 0.0
         angle = math.acos(cosine)
-        return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle), cosine
+        return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle), cosine, 1.0
 
 
 METHOD = Slerp

@@ -1,4 +1,4 @@
-"""Inner products of a tensor's rows from runs of elements that may begin and end inside a row.
+"""Inner products of a tensor or of its rows, from runs of elements that may begin and end inside a row.
 
 As in `sums.py` the result does not depend on how the tensor was cut: a row's products are summed in the parts
 that its borders and the multiples of CHUNK cut it into, and every run begins at such a multiple.
@@ -6,15 +6,15 @@ that its borders and the multiples of CHUNK cut it into, and every run begins at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.common.contract import Piece
-from methods.common.sums import CHUNK
+from methods.common.contract import Pass, Piece, Seen, Unit
+from methods.common.sums import CHUNK, Chunks, chunk_sums, concatenate, total
 
 Wide = NDArray[np.float64]
 
@@ -49,6 +49,37 @@ def join(a: RowSums, b: RowSums) -> RowSums:
 def by_row(parts: RowSums) -> Wide:
     """The sums of whole rows, [quantities, rows]: a row's parts are added in order."""
     return np.stack([np.bincount(parts.rows, weights=sums) for sums in parts.sums])
+
+
+def sums_pass(
+    name: str,
+    granularity: Literal["tensor", "row"],
+    products: Callable[[Piece], Iterator[Tensor]],
+    finish: Callable[[Sequence[float]], tuple[float, ...]],
+) -> Pass:
+    """Sum `products` (one tensor a quantity, element by element of a piece) over each tensor, or over each row.
+
+    `finish` turns the sums of all quantities into numbers. The pass's result is their tuple per tensor; by row a
+    tuple of arrays, each with one number per row.
+    """
+
+    def of_tensor(unit: Unit, seen: Seen) -> Chunks:
+        (piece,) = unit.pieces.values()
+        return tuple(chunk_sums(product) for product in products(piece))
+
+    def of_rows(unit: Unit, seen: Seen) -> RowSums:
+        (piece,) = unit.pieces.values()
+        return row_sums(piece, products(piece))
+
+    def finish_tensor(sums: Chunks, seen: Seen, key: str) -> tuple[float, ...]:
+        return finish([total(chunks) for chunks in sums])
+
+    def finish_rows(parts: RowSums, seen: Seen, key: str) -> tuple[Wide, ...]:
+        return tuple(np.array([finish(row) for row in by_row(parts).T.tolist()]).T)
+
+    if granularity == "row":
+        return Pass(name, "tensor", of_rows, join, finish_rows)
+    return Pass(name, "tensor", of_tensor, concatenate, finish_tensor)
 
 
 def spread(piece: Piece, values: Wide) -> Wide:

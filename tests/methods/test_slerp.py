@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from bench.errors import BadInput
 from tests.helpers.checkpoints import qwen2_tensors
 from tests.methods import oracle_geometry as oracle
-from tests.methods.harness import UP, arrays, assert_close, matrix, moved, run, run_whole, set_block
+from tests.methods.harness import GATE, UP, arrays, assert_close, matrix, moved, run, run_whole, set_block
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,46 @@ def test_the_size_of_blocks_changes_nothing(granularity: str, monkeypatch: pytes
         set_block(monkeypatch, 1 << 16)
         assert torch.equal(run("slerp", first, [second], granularity=granularity)[UP], whole[UP])
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_with_threshold_1_equal_and_opposite_models_meet_on_a_straight_line(
+    granularity: str, sign: int
+) -> None:
+    """The sine between them is 0, or what rounding makes of it."""
+    options: dict[str, Any] = {"threshold": 1, "granularity": granularity, "position": 0.3}
+    for base in (matrix([3.0, 4, 0, 0]), qwen2_tensors(0)):
+        merged = run("slerp", base, [{n: sign * t for n, t in base.items()}], **options)
+        assert_close(merged, {n: ((0.7 + 0.3 * sign) * t).numpy() for n, t in base.items()})
+
+
+def test_with_threshold_1_what_is_nearly_parallel_is_still_on_the_sphere() -> None:
+    first, second = matrix([1.0, 0, 0, 0]), matrix([1.0, 0.001, 0, 0])
+    _, manifest = run_whole("slerp", first, [second], threshold=1)
+    assert fraction_of(manifest) == 1
+
+
+def fraction_of(manifest: dict[str, Any]) -> float:
+    """Which fraction of tensors or rows is said to have lain on the sphere."""
+    [found] = [value for _, metric, value in manifest["layers"] if metric == "spherical_fraction"]
+    return float(found)
+
+
+def test_what_is_counted_as_spherical_is_what_was_merged_so() -> None:
+    """A way from or to a task vector of 0 is straight; one from weights of 0 is at a right angle."""
+    base = {UP: torch.ones(2, 2), GATE: torch.ones(2, 2)}
+    across = {UP: torch.tensor([[1.0, 0], [0, 0]]), GATE: torch.zeros(2, 2)}
+    along = {UP: torch.tensor([[0, 1.0], [0, 2]]), GATE: torch.tensor([[0, 1.0], [0, 2]])}
+    experts = moved(base, across, along)
+    assert fraction_of(run_whole("slerp", base, experts[:1], on="deltas")[1]) == 0
+    merged, manifest = run_whole("slerp", base, experts, on="deltas")
+    assert fraction_of(manifest) == 0.5  # one of two tensors: GATE's first task vector is 0
+    torch.testing.assert_close(merged[GATE], base[GATE] + 0.5 * along[GATE])
+    _, manifest = run_whole("slerp", base, experts, on="deltas", granularity="row")
+    assert fraction_of(manifest) == 0.25  # one of four rows
+    merged, manifest = run_whole("slerp", matrix([0.0, 0]), [matrix([2.0, 0])])
+    assert merged[UP].tolist() == [[pytest.approx(math.sqrt(2)), 0]] and fraction_of(manifest) == 1
 
 
 def test_a_zero_vector_and_three_experts() -> None:
