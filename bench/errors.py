@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from methods.common.nearest import unknown_name
 
 
 class BadInput(Exception):
@@ -16,7 +17,4 @@ class CheckFailed(Exception):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
     """An error for an unknown `name`: offers the nearest known one and lists them all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return BadInput(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+    return BadInput(unknown_name(kind, name, known))

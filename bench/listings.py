@@ -1,4 +1,4 @@
-"""Rows of the listing commands: methods, parameters, suites, model sets, a plan."""
+"""Rows of the listing commands: methods, parameters, suites, model sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import model_set, model_set_names, presets
 from bench.needs import title
-from bench.recipe import method_class, method_names, parameter_names
+from bench.recipe import method_class, method_names
+from methods.common.catalogue import parameter_names
 from methods.common.contract import Method
 from results import text
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from bench.errors import BadInput, unknown
+from bench.errors import BadInput
 from bench.examples import ExampleSet
 from bench.models.checkpoint import Checkpoint, open_checkpoint
-from methods.common.contract import Method
+from methods.common import catalogue
+from methods.common.catalogue import Refused, Renamed, Wrong
+from methods.common.catalogue import method_names as method_names
+from methods.common.contract import Method, expert_of
 
 METHODS = Path(__file__).parent.parent / "methods"
 
@@ -44,47 +44,33 @@ class Recipe:
         return label(self.name, self.method) + ("" if plain else f" weights={weights}")
 
 
-def method_names() -> list[str]:
-    """Every file of `methods/` is a method; the folder `common` is not."""
-    return sorted(file.stem for file in METHODS.glob("*.py") if file.stem != "__init__")
-
-
 def method_class(name: str) -> type[Method]:
-    """The class that a method's file calls METHOD."""
-    if name not in method_names():
-        raise unknown("method", name, method_names())
-    found = importlib.import_module(f"methods.{name}").METHOD
-    assert issubclass(found, Method)
-    return found
-
-
-def parameter_names(cls: type[Method]) -> dict[str, Any]:
-    """Public name of every parameter to its pydantic field."""
-    return {field.alias or name: field for name, field in cls.model_fields.items()}
+    """The class that a method's file calls METHOD; an unknown name is BadInput."""
+    try:
+        return catalogue.method_class(name)
+    except Wrong as error:
+        raise BadInput(str(error)) from error
 
 
 def build_method(name: str, settings: Mapping[str, Any]) -> Method:
     """A method with `settings` over its defaults; a typo, a wrong type or a value out of range is BadInput."""
-    cls = method_class(name)
-    names = parameter_names(cls)
-    for key in settings:
-        if key in cls.card.aliases:
-            raise BadInput(
-                f"{name} calls {key!r} {cls.card.aliases[key]!r}: use --set {cls.card.aliases[key]}=..."
-            )
-        if key not in names:
-            raise unknown(f"parameter of {name}", key, names)
     try:
-        return cls(**dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:
-            raise BadInput(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
-        key = str(first["loc"][0])
-        raise BadInput(
-            f"{name}: parameter {key}={settings[key]!r} is not allowed: {first['msg']}. "
-            f"It means: {names[key].description} (default {names[key].default!r})."
-        ) from error
+        return catalogue.build(name, settings)
+    except Renamed as error:
+        raise BadInput(f"{error}: use --set {error.own}=...") from error
+    except Refused as error:
+        raise BadInput(_refusal(name, error)) from error
+    except Wrong as error:
+        raise BadInput(str(error)) from error
+
+
+def _refusal(name: str, error: Refused) -> str:
+    if error.parameter is None:
+        return f"{name}: {error.rule}"
+    return (
+        f"{name}: parameter {error.parameter}={error.value!r} is not allowed: {error.rule}. "
+        f"It means: {error.field.description} (default {error.field.default!r})."
+    )
 
 
 def label(name: str, method: Method) -> str:
@@ -160,5 +146,5 @@ def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) 
         raise BadInput(f"{name}: the experts' weights sum to 0 and cannot be normalised")
     for key in ("embeddings", "files_from"):
         chosen = getattr(method, key)
-        if chosen.startswith("expert:") and int(chosen[7:]) >= count:
+        if (expert_of(chosen) or 0) >= count:
             raise BadInput(f"{key}={chosen}: there are {count} experts, counted from 0")

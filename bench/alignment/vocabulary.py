@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.errors import BadInput
 from bench.models.checkpoint import Checkpoint
-from methods.common.contract import Method
+from methods.common.contract import Method, expert_of
 
 Runs = tuple[tuple[int, int, int], ...]  # (first row of the result, first row in the model, number of rows)
 
@@ -44,7 +44,8 @@ def choose_rows(
 
 def files_model(models: tuple[Checkpoint, ...], method: Method) -> Checkpoint:
     """The model whose config and tokenizer the result gets."""
-    return models[0] if method.files_from == "base" else models[1 + int(method.files_from[7:])]
+    expert = expert_of(method.files_from)
+    return models[0] if expert is None else models[1 + expert]
 
 
 def _by_token(models: tuple[Checkpoint, ...], sizes: Sequence[int], method: Method) -> Vocabulary:

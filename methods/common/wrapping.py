@@ -6,19 +6,14 @@ The text is the form in which methods are shown everywhere: `ties keep=0.3 lambd
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-import methods
+from methods.common.catalogue import SHARED, build, method_class
 from methods.common.contract import Method, Need, Pass, Role, Seen, TensorInfo, parameter
-
-SHARED = {field.alias or name for name, field in Method.model_fields.items()}
 
 
 class OfInner:
@@ -89,40 +84,19 @@ class Wrapper(Method):
 def build_inner(text: str, shared: Mapping[str, Any]) -> Method:
     """The method that `text` names; ValueError says which name, parameter or value is wrong, and the nearest."""
     name, *pairs = text.split() or [""]
-    names = [found.name for found in pkgutil.iter_modules(methods.__path__) if not found.ispkg]
-    cls: type[Method] = importlib.import_module(f"methods.{_known('method', name, names)}").METHOD
-    if issubclass(cls, Wrapper):
+    if issubclass(method_class(name), Wrapper):
         raise ValueError(f"{name} works on another method's result itself and cannot be the inner method")
-    fields = {field.alias or key: field for key, field in cls.model_fields.items()}
-    settings = dict(_setting(name, pair, cls, set(fields) - SHARED) for pair in pairs)
+    settings = dict(_setting(pair) for pair in pairs)
     if len(settings) < len(pairs):
         raise ValueError(f"{text!r} gives a parameter twice")
-    try:
-        return cls(**{**shared, **settings})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        where = f" {key}={first['input']!r}" if key else ""
-        meaning = f" It means: {fields[key].description}." if key in fields else ""
-        raise ValueError(f"{name}{where}: {first['msg'].removeprefix('Value error, ')}.{meaning}") from error
+    return build(name, settings, shared=shared)
 
 
-def _setting(name: str, pair: str, cls: type[Method], own: set[str]) -> tuple[str, str]:
+def _setting(pair: str) -> tuple[str, str]:
     """One `key=value` of the inner method's own parameters."""
     key, equals, value = pair.partition("=")
     if not equals or not value:
         raise ValueError(f"{pair!r} is not name=value")
     if key in SHARED:
         raise ValueError(f"{key} holds for the whole merge: set it beside inner, not within it")
-    if key in cls.card.aliases:
-        raise ValueError(f"{name} calls {key!r} {cls.card.aliases[key]!r}")
-    return _known(f"parameter of {name}", key, own), value
-
-
-def _known(kind: str, name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    if name in names:
-        return name
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    return key, value
