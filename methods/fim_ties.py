@@ -35,7 +35,8 @@ class FimTies(FimModules):
     gate: float = parameter(0.7, "extra factor on alpha for gate projections", "FIM paper", ge=0, le=1)
     calibration: Literal["module", "residual", "block", "off"] = parameter(
         "module",
-        "where output norms are calibrated: every merged matrix, o_proj and down_proj, whole blocks, nowhere",
+        "where output norms are calibrated: every merged matrix, those that write to the residual stream (o_proj and "
+        "down_proj; c_proj; out_proj and fc2), whole blocks, nowhere",
         "our choice",
     )
     scope: Scope = parameter("tensor", "where the largest F |tau| are counted", "our choice")

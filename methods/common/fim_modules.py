@@ -15,9 +15,17 @@ from torch import Tensor
 
 from methods.common.calibration import NormStatistic, normal_probes, output_norm
 from methods.common.contract import Merged, Need, Pass, Piece, Role, Seen, Unit, parameter
-from methods.common.fim import Coefficients, FimMethod, is_layer_matrix
+from methods.common.fim import Coefficients, FimMethod, ModuleSums, is_layer_matrix
 
-RESIDUAL_WRITERS = ("o_proj", "down_proj")
+# Ends of the names of modules whose output is added to the residual stream: decoders, GPT-2, CLIP.
+RESIDUAL_WRITERS = (
+    ".self_attn.o_proj",
+    ".mlp.down_proj",
+    ".attn.c_proj",
+    ".mlp.c_proj",
+    ".self_attn.out_proj",
+    ".mlp.fc2",
+)
 
 
 class FimModules(FimMethod):
@@ -31,7 +39,8 @@ class FimModules(FimMethod):
     )
     calibration: Literal["module", "residual", "block", "off"] = parameter(
         "off",
-        "where output norms are calibrated: every merged matrix, o_proj and down_proj, whole blocks, nowhere",
+        "where output norms are calibrated: every merged matrix, those that write to the residual stream (o_proj and "
+        "down_proj; c_proj; out_proj and fc2), whole blocks, nowhere",
         "our choice",
     )
     tolerance: float = parameter(
@@ -116,6 +125,15 @@ class FimModules(FimMethod):
         gate = self.gate if piece.info.module.endswith(self.gate_module) else 1.0
         return [alpha * gate for alpha in self.alphas(piece.info, seen)]
 
+    def _coefficients(self, total: dict[str, ModuleSums], seen: Seen, key: str) -> Coefficients:
+        """Those of the layers; ValueError where calibration=residual has no module to work on."""
+        if self.calibration == "residual" and not any(map(writes_residual, total)):
+            raise ValueError(
+                f"calibration=residual calibrates modules called {', '.join(RESIDUAL_WRITERS)}, and of the "
+                f"{len(total)} merged ones none is (the first is {next(iter(total))}): take calibration=module or off"
+            )
+        return super()._coefficients(total, seen, key)
+
     def _matrix(self, unit: Unit) -> Piece | None:
         piece = unit.pieces.get("weight")
         return piece if piece is not None and is_layer_matrix(piece.info) else None
@@ -166,9 +184,7 @@ class FimModules(FimMethod):
     def _calibrate(self, unit: Unit, changes: dict[str, Tensor], seen: Seen) -> tuple[float, float | None]:
         """Factor that restores the base's output norm (1 where it need not), and merged norm over base norm."""
         info = unit.pieces["weight"].info
-        if self.calibration == "off" or (
-            self.calibration == "residual" and not info.module.endswith(RESIDUAL_WRITERS)
-        ):
+        if self.calibration == "off" or (self.calibration == "residual" and not writes_residual(info.module)):
             return 1.0, None
         norms = seen.of("norms", info) if self.calibration == "block" else self._norms_of(unit, changes)
         ratio = self._ratio(*norms)
@@ -187,6 +203,11 @@ class FimModules(FimMethod):
             within = abs(self._ratio(*self._norms_of(unit, changes, middle)) - 1) <= self.tolerance
             low, high = (middle, high) if within else (low, middle)
         return low
+
+
+def writes_residual(module: str) -> bool:
+    """Whether a module's output is added to the residual stream, by its name."""
+    return f".{module}".endswith(RESIDUAL_WRITERS)
 
 
 def scaled_mean(piece: Piece, scales: Sequence[float]) -> Tensor:
