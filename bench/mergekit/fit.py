@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from bench.alignment.align import examine
 from bench.mergekit.table import DTYPES
 from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe
@@ -22,6 +23,21 @@ def unlike(recipe: Recipe) -> str | None:
         for name, stored in recipe.base.tensors.items():
             if name in expert.tensors and expert.tensors[name].shape != stored.shape:
                 return f"{name} of {expert.name} has another shape than the base's"
+    return None
+
+
+def moved_rows(recipe: Recipe) -> str | None:
+    """Why merging by position is not what vocab=by_token does with these models, None where it is."""
+    if recipe.method.vocab != "by_token":
+        return None
+    models = (recipe.base, *recipe.experts)
+    for target in examine(recipe).targets:
+        for model, source in zip(models, target.sources, strict=True):
+            if source.rows is not None:
+                return (
+                    f"vocab=by_token takes rows of {target.info.name} of {model.name} by their tokens, and mergekit "
+                    "by their position"
+                )
     return None
 
 

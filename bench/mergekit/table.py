@@ -12,7 +12,7 @@ PER_MODEL = ("weight", "density")  # what each model may have of its own; all el
 # What every merge of mergekit implies about the parameters that all our methods share.
 COMMON = {"embeddings": "merge", "norms": "same", "on_mismatch": "error", "files_from": "base"}
 # Ours alone, without effect on the result of models that mergekit takes at all (or without a place in its YAML).
-NO_EFFECT = ("nonfinite", "vocab", "tied_mismatch", "seed")
+NO_EFFECT = ("nonfinite", "tied_mismatch", "seed")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
-from bench.mergekit.fit import dtypes_of, unlike
+from bench.mergekit.fit import dtypes_of, moved_rows, unlike
 from bench.mergekit.table import COMMON, DTYPES, NO_EFFECT, TRANSLATIONS, Translation
 from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe
@@ -37,7 +37,7 @@ def write_mergekit(recipe: Recipe) -> str:
         raise BadInput(
             f"{recipe.name} of {len(models)} experts cannot be written for mergekit: it takes the base and one"
         )
-    if why := unlike(recipe):
+    if why := unlike(recipe) or moved_rows(recipe):
         raise BadInput(f"this recipe cannot be written for mergekit: {why}")
     config = {
         "merge_method": pair.theirs,
@@ -80,7 +80,8 @@ def _their_parameters(recipe: Recipe, pair: Translation) -> tuple[dict[str, Any]
             raise BadInput(
                 f"{recipe.name} with {name}={found} cannot be written for mergekit: it has only {name}={value}"
             )
-    left = [name for name in ours if name not in (*NO_EFFECT, "out_dtype", "include_base")]
+    # Of equal shapes, which is checked, vocab=base_rows and common_rows are one; by_token is looked at by its rows.
+    left = [name for name in ours if name not in (*NO_EFFECT, "vocab", "out_dtype", "include_base")]
     if left:
         raise BadInput(f"{recipe.name} with {left[0]}={ours[left[0]]} cannot be written for mergekit")
     return shared, per_model

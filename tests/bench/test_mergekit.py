@@ -231,6 +231,22 @@ def test_models_that_mergekit_does_not_merge_are_refused(models: dict[str, str],
         recipe_of(file, {})
 
 
+def test_rows_matched_by_token_are_written_only_where_position_matches_them_too(tmp_path: Path) -> None:
+    """Vocabularies of one size: their order is in the tokenizers alone, which mergekit's merge does not look at."""
+    base, expert = pair(tmp_path, vocab_size=3)
+
+    def written(tokens: str, vocab: str) -> str:
+        for folder, order in ((base, "abc"), (expert, tokens)):
+            rows = {"model": {"vocab": {token: row for row, token in enumerate(order)}}}
+            (folder / "tokenizer.json").write_text(json.dumps(rows))
+        return write_mergekit(build_recipe("task_arithmetic", {"vocab": vocab}, str(base), [str(expert)]))
+
+    plain = written("abc", "base_rows")
+    assert written("abc", "by_token") == written("cba", "common_rows") == plain
+    with pytest.raises(BadInput, match="vocab=by_token takes rows of .*weight of .*expert by their tokens"):
+        written("cba", "by_token")
+
+
 def test_a_tokenizer_source_is_taken_only_where_it_changes_nothing(tmp_path: Path) -> None:
     base, expert = pair(tmp_path)
     vocabulary = {f"token {i}": i for i in range(QWEN2["vocab_size"] - 1)}
