@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -45,19 +46,35 @@ peak memory {manifest["peak_bytes"] / 1e9:.2f} GB.
 
 
 def shareable(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without the folders of the machine that merged: of a local parent only the folder's name is kept."""
-    text = json.dumps(manifest)
-    for named in (manifest["base"], *manifest["experts"], *manifest.get("data", ())):
-        if named["name"] != (shown := _shown(named["name"])):
-            # Notes quote names too; inside JSON a quoted name stands as it is dumped.
-            text = text.replace(json.dumps(named["name"])[1:-1], json.dumps(shown)[1:-1])
-    return dict(json.loads(text))
+    """A manifest without the folders of the machine that merged: of a local parent only the folder's name is kept,
+    where it is named and where notes speak of it."""
+    named = (manifest["base"], *manifest["experts"], *manifest.get("data", ()))
+    shown = {entry["name"]: _shown(entry["name"]) for entry in named}
+
+    def of(entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {**entry, "name": shown[entry["name"]]}
+
+    found = {**manifest, "base": of(manifest["base"]), "experts": [of(e) for e in manifest["experts"]]}
+    if "data" in manifest:
+        found["data"] = [of(entry) for entry in manifest["data"]]
+    if "notes" in manifest:
+        found["notes"] = [_renamed(note, shown) for note in manifest["notes"]]
+    return found
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """`text` with every name replaced that is a word or the beginning of a path there, and no part of another."""
+    longest_first = sorted(names, key=len, reverse=True)
+    choices = "|".join(re.escape(name) + (r"(?!\.)" if name.endswith(".") else "") for name in longest_first)
+    alone = rf"(?<![\w./~-])(?:{choices})(?![\w-]|\.\w)"
+    return re.sub(alone, lambda found: names[found.group()], text)
 
 
 def _shown(name: str) -> str:
-    """A Hub id or zoo name as it is; of a folder or file its own name."""
+    """A Hub id or zoo name as it is; of a folder or file its own name (of a link the link's)."""
     path = Path(name).expanduser()
-    return path.resolve().name if path.exists() or name.startswith((".", "/", "~")) else name
+    local = path.exists() or name.startswith((".", "/", "~"))
+    return os.path.basename(os.path.abspath(path)) if local else name
 
 
 def _front(manifest: Mapping[str, Any]) -> str:
@@ -92,7 +109,9 @@ def command(manifest: Mapping[str, Any]) -> str:
     """The command line that makes this merge again."""
     words = ["bench", "merge", "--method", manifest["method"], "--base", manifest["base"]["name"]]
     for expert in manifest["experts"]:
-        words += ["--expert", expert["name"] + ("" if expert["weight"] == 1 else f":{expert['weight']:g}")]
+        words += ["--expert", expert["name"] + ("" if expert["weight"] == 1 else f":{expert['weight']!r}")]
     for key, value in manifest["parameters"].items():
         words += ["--set", f"{key}={value}"]
+    for data in manifest.get("data", ()):
+        words += ["--data", data["name"]]
     return shlex.join([*words, "--out", "DIR"])

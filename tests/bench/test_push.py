@@ -101,6 +101,21 @@ def test_the_card_says_when_a_method_is_reconstructed_and_names_hub_parents(tmp_
     assert shareable(local)["base"]["name"] == "base" and shareable(local)["notes"] == ["base tied"]
 
 
+def test_models_may_be_named_from_where_one_stands(tmp_path: Path) -> None:
+    """`--base .`: the card and the manifest name the folder, and nothing else that has a dot in it."""
+    base, _ = pair(tmp_path)
+    words = ("merge", "--method", "task_arithmetic", "--base", ".", "--expert", "../expert/", "--out",
+             "../out")  # fmt: skip
+    with hub() as server:
+        server.token = TOKEN
+        bench(*words, "--push-to-hub", "me/merged", cwd=base, **_environment(server, tmp_path))
+    manifest = json.loads(server.files["mergeboard.json"])
+    assert (manifest["base"]["name"], manifest["experts"][0]["name"]) == ("base", "expert")
+    local = json.loads((tmp_path / "out" / "mergeboard.json").read_text())
+    assert local["base"]["name"] == "." and manifest["layers"] == local["layers"]
+    assert "--base base --expert expert" in server.files["README.md"].decode()
+
+
 def test_what_cannot_be_pushed_is_refused_before_the_merge(tmp_path: Path) -> None:
     pair(tmp_path)
     with hub() as server:
