@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.errors import BadInput
 from bench.models.checkpoint import Checkpoint
 from bench.models.roles import LM_HEAD, Architecture, role_of
 from methods.common.contract import Method, Role
@@ -53,12 +54,23 @@ def _word(head: Head) -> str:
 def names_in(model: Checkpoint, head: Head, result: Head, arch: Architecture) -> dict[str, str]:
     """Name of each tensor as the result counts them to its name in `model`.
 
-    A tied model lends its embedding as head to a result that has one of its own.
+    A tied model lends its embedding as head to a result that has one of its own; BadInput where it has none to
+    lend, or several.
     """
     names = {name: name for name in model.tensors}
     if head == "tied" or result == "tied":
         names = {name: name for name in names if role_of(name, arch) is not Role.LM_HEAD}
     if head == "tied" and result == "own":
-        (embedding,) = (name for name in model.tensors if role_of(name, arch) is Role.EMBED)
-        names[LM_HEAD] = embedding
+        names[LM_HEAD] = _embedding(model, arch)
     return names
+
+
+def _embedding(model: Checkpoint, arch: Architecture) -> str:
+    """Name of a tied model's one embedding."""
+    found = [name for name in model.tensors if role_of(name, arch) is Role.EMBED]
+    if len(found) != 1:
+        raise BadInput(
+            f"{model.name} is said to have its embedding as LM head (tie_word_embeddings), and has {len(found)} "
+            f"embeddings{': ' if found else ''}{', '.join(found)}. Correct its config or its weights"
+        )
+    return found[0]

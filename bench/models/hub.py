@@ -22,7 +22,7 @@ from bench.models.checkpoint import (
 )
 
 FIRST = 1 << 17  # bytes of the first request: most headers fit
-MAX_FILE = 1 << 26  # bytes of a config, index or tokenizer
+MAX_FILE = 1 << 26  # bytes of a config, index or tokenizer: a larger one is refused
 TIMEOUT = 30.0  # seconds without an answer
 
 
@@ -57,8 +57,19 @@ class HubCheckpoint(Checkpoint):
         return False
 
     def small_file(self, name: str) -> bytes | None:
-        """A companion's bytes, held in memory; None where the repository has none of that name."""
-        return self._get(name, None)[0] if name in self._files else None
+        """A companion's bytes, held in memory; None where the repository has none of that name.
+
+        BadInput for one of more than MAX_FILE bytes.
+        """
+        if name not in self._files:
+            return None
+        data, size = self._get(name, None)
+        if len(data) > MAX_FILE:
+            raise BadInput(
+                f"{self.path / name} on the Hub has {size:,} bytes, more than the {MAX_FILE:,} that are held in "
+                "memory to plan with: download the model and give its folder"
+            )
+        return data
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """Raises BadInput: planning reads no weights."""
@@ -83,12 +94,13 @@ class HubCheckpoint(Checkpoint):
         return parse_header(data[8 : 8 + length], file, size)
 
     def _get(self, name: str, part: tuple[int, int] | None) -> tuple[bytes, int]:
-        """A file's bytes [start, stop), or all of a small one; and the whole file's size."""
+        """A file's bytes [start, stop), or all of a small one (of a larger one MAX_FILE + 1); and the whole file's
+        size."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
         url = hf_hub_url(self.name, name, revision=self.revision)
-        start, stop = part or (0, MAX_FILE)
+        start, stop = part or (0, MAX_FILE + 1)
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
         headers |= {"Range": f"bytes={start}-{stop - 1}"} if part else {}
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from bench.alignment.align import align
+from bench.alignment.reading import fill
 from bench.merging.plan import plan
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import build_recipe
 from tests.bench.command import bench, environment
 from tests.helpers.checkpoints import pair, qwen2_tensors, tensors_of, write_checkpoint
@@ -93,10 +95,31 @@ def test_the_command_lists_every_mismatch_and_says_refused(tmp_path: Path) -> No
 
 def test_nothing_of_the_weights_is_needed(tmp_path: Path) -> None:
     words = ("plan", "--method", "task_arithmetic", "--base", "base", "--expert", "expert", "--json")
-    for folder in pair(tmp_path):
-        before = bench(*words, cwd=tmp_path).stdout if folder.name == "expert" else None
+    folders = pair(tmp_path)
+    before = bench(*words, cwd=tmp_path).stdout
+    for folder in folders:
         _without_data(folder)
     assert bench(*words, cwd=tmp_path).stdout == before
+
+
+@pytest.mark.parametrize("method", ["ties", "fim_ties", "fisher", "regmean"])
+def test_no_weight_is_read(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holes read as zeros without a word: here the first read of anything behind a header fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a weight was read")
+
+    base, expert = pair(tmp_path)
+    recipe = build_recipe(method, {}, str(base), [str(expert)] * 2)
+    for way in ("os.pread", "os.preadv", "bench.models.checkpoint.read_stored"):
+        monkeypatch.setattr(way, fail)
+    monkeypatch.setattr(Checkpoint, "opened", fail)
+    made, target = plan(recipe), align(recipe).targets[0]
+    assert len(made.tensors) == len(recipe.base.tensors)
+    with pytest.raises(AssertionError, match="a weight was read"):
+        recipe.base.read(UP)
+    with pytest.raises(AssertionError, match="a weight was read"):
+        fill(torch.empty(1), (recipe.base, *recipe.experts), target, 0, 0, 1)
 
 
 # --- models on the Hub -----------------------------------------------------------------------------------
@@ -209,6 +232,22 @@ def test_what_the_hub_does_not_have_is_said(tmp_path: Path) -> None:
         strict=True,
     ):
         assert says in json.loads(line)
+
+
+def test_a_file_too_large_to_hold_is_refused_and_not_cut(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "large", {"model.norm.weight": torch.zeros(8)})
+    size = (folder / "config.json").stat().st_size
+    said = []
+    with hub(org__large=folder) as server:
+        env = environment(HF_HUB_OFFLINE="0", HF_ENDPOINT=server.endpoint, HF_TOKEN="")
+        for limit in (size, size - 1):
+            script = f"import bench.models.hub as hub\nhub.MAX_FILE = {limit}\n{OPEN_EACH}"
+            command = [sys.executable, "-c", script, "org/large"]
+            said.append(
+                subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip()
+            )
+    assert said[0] == "opened"
+    assert f"org/large/config.json on the Hub has {size:,} bytes, more than the {size - 1:,} that" in said[1]
 
 
 def test_a_network_that_is_not_there_is_said(tmp_path: Path) -> None:
