@@ -213,6 +213,8 @@ def merge(
     from bench.merging.push import check_push, push
     from bench.show import status
 
+    if private and push_to_hub is None:
+        raise BadInput("--private is about the Hub repository: give --push-to-hub NAME too, or leave it out")
     recipe = _recipe(mergekit, method, base, expert, set_)
     recipe = with_files(recipe, data or [])
     if push_to_hub is not None:
@@ -375,7 +377,9 @@ def plan(
         recipe = _recipe(None, method or "fim_ties", chosen.base, list(chosen.experts.values()), set_, suite,
                          open_headers)  # fmt: skip
     else:
-        recipe = _recipe(mergekit, method, models or base, expert, set_, opener=open_headers)
+        if models:
+            raise BadInput("--mergekit says what to merge: leave out --models")
+        recipe = _recipe(mergekit, method, base, expert, set_, opener=open_headers)
     if write_mergekit is not None:
         save_mergekit(recipe, write_mergekit)
     made = make_plan(recipe)

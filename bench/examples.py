@@ -71,6 +71,12 @@ def _example(line: str, where: str) -> Example:
     return Example(prompt, response, label)
 
 
+def check_split(split: str) -> None:
+    """Refuse what statistics must not see, and what is no split."""
+    if split not in SPLITS:
+        raise BadInput(f"statistics take examples of {' or '.join(SPLITS)}, never of {split!r}")
+
+
 def suite_examples(
     suite: Suite, experts: Sequence[str], split: str, data_dir: Path | None
 ) -> tuple[ExampleSet, ...]:
@@ -78,8 +84,7 @@ def suite_examples(
 
     A single expert takes those of every benchmark. `split` is "train" or "validation".
     """
-    if split not in SPLITS:
-        raise BadInput(f"statistics take examples of {' or '.join(SPLITS)}, never of {split!r}")
+    check_split(split)
     return tuple(_of_expert(suite, name, len(experts) == 1, split, data_dir) for name in experts)
 
 

@@ -11,7 +11,7 @@ from bench.choice import settings_of
 from bench.config import ModelSet
 from bench.data import check_data, data_needs
 from bench.errors import BadInput
-from bench.examples import ExampleSet, suite_examples
+from bench.examples import ExampleSet, check_split, suite_examples
 from bench.suites import EvalOptions
 from tasks.contract import Suite
 
@@ -62,6 +62,7 @@ def recipes_of(methods: Sequence[str], asked: Asked) -> tuple[list[Recipe], dict
     names = [name.strip() for name in methods if name.strip()]
     if not names:
         raise BadInput(f"no method given. Known: {', '.join(method_names())}, or all")
+    check_split(asked.data_split)  # whether a method needs examples or not
     every = "all" in names
     for spec in (asked.models.base, *(parse_expert(expert)[0] for expert in asked.models.experts.values())):
         Checkpoint(locate(spec), spec)  # a model that is not there is no method's fault
