@@ -137,7 +137,7 @@ def statistic_id(subject: Subject, memory: Path) -> str:
             "code": code_digest([HERE / f"{KINDS[need.kind].module}.py"]),
             "kind": need.kind,
             "of": need.of,
-            "expert": subject.expert if need.kind == "distance_data" else None,
+            "expert": subject.expert if _depends_on_place(need) else None,
             "data": [examples.digest for examples in subject.data],
             "scope": need.scope,
             "options": subject.options,
@@ -148,6 +148,11 @@ def statistic_id(subject: Subject, memory: Path) -> str:
             "transformers": _version("transformers"),
         }
     )
+
+
+def _depends_on_place(need: Need) -> bool:
+    """Whether experts' statistics differ although all of them read the same models, and may share their examples."""
+    return need.kind == "distance_data" or need.of == "aligned"
 
 
 @cache

@@ -114,6 +114,24 @@ def test_options_are_part_of_the_identity(options: dict[str, Any], recipe: Recip
     )
 
 
+@pytest.mark.parametrize(
+    ("wanted", "different"),
+    [
+        (need("fisher_data", "aligned", roles=LINEAR), True),
+        (need("fisher_random_tokens", "aligned", data="none", roles=LINEAR), True),
+        (need("fisher_data", "experts", roles=LINEAR), True),
+        (need("fisher_data", "base", roles=LINEAR), False),
+    ],
+    ids=lambda value: f"{value.kind} at {value.of}" if isinstance(value, Need) else "",
+)
+def test_on_shared_examples_experts_share_what_is_the_base_s_alone(
+    wanted: Need, different: bool, recipe: Recipe, tmp_path: Path
+) -> None:
+    shared = replace(recipe, data=(recipe.data[0],) * 2)
+    first, second = ids(tmp_path, shared, wanted)
+    assert (first != second) is different
+
+
 def test_defaults_left_out_or_given_are_one_statistic(recipe: Recipe, tmp_path: Path) -> None:
     assert ids(tmp_path, recipe, need("fisher_data", seed=42, estimator="empirical")) == ids(
         tmp_path, recipe, need("fisher_data")

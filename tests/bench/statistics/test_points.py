@@ -74,6 +74,17 @@ def test_fisher_at_aligned_weights_is_that_of_a_checkpoint_written_by_hand(
     assert {file: file.read_bytes() for file in before} == before
 
 
+def test_on_shared_examples_every_expert_has_the_fisher_of_its_own_aligned_weights(tmp_path: Path) -> None:
+    recipe = family(tmp_path, "qwen2", 3)
+    recipe = replace(recipe, data=(recipe.data[0],) * 3)
+    found = computed(tmp_path, recipe, need("fisher_data", "aligned"))
+    assert [statistic.reused for statistic in found] == [False] * 3
+    for m, statistic in enumerate(found):
+        twin = written(recipe, m, by_hand(recipe, m), tmp_path / f"hand{m}")
+        (expected,) = computed(tmp_path, twin, need("fisher_data", "experts"), only=m)
+        close(tensors(statistic), tensors(expected))
+
+
 def test_tensors_that_are_not_merged_have_the_base_s_values_and_no_fisher(tmp_path: Path) -> None:
     made = family(tmp_path, "qwen2", 2)
     settings = {"embeddings": "base"}
