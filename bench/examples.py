@@ -36,7 +36,8 @@ def read_examples(file: Path) -> ExampleSet:
     BadInput names file and line of what is wrong.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # JSON texts may hold what str.splitlines() takes for ends of lines (U+2028, U+0085, ...).
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"--data {file} cannot be read: {error}") from error
     examples = tuple(

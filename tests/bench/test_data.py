@@ -39,6 +39,19 @@ def test_every_form_of_an_example_is_read(tmp_path: Path) -> None:
     assert found.name == "examples.jsonl"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_newlines_end_lines(end: str, tmp_path: Path) -> None:
+    """JSON may hold U+2028 and its like as they are; str.splitlines() splits at them."""
+    prompts = [f"a{mark}b" for mark in ("\u2028", "\u2029", "\x85")]
+    rows = [json.dumps({"prompt": prompt, "response": prompt}, ensure_ascii=False) for prompt in prompts]
+    file = tmp_path / "examples.jsonl"
+    file.write_bytes(end.join([*rows, "", "{"]).encode())
+    with pytest.raises(BadInput, match="line 5 is not JSON"):
+        read_examples(file)
+    file.write_bytes(end.join([*rows, ""]).encode())
+    assert read_examples(file).examples == tuple(Example(prompt, prompt) for prompt in prompts)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
