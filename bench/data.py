@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.examples import ExampleSet, read_examples
+from bench.models.checkpoint import Checkpoint
 from bench.recipe import Recipe
 from methods.common.contract import Need
 
@@ -79,18 +80,38 @@ def _check_fit(recipe: Recipe, need: Need) -> None:
                 f"models ({model.name}) do not have: take empirical, sampled or argmax"
             )
         if need.data == "own":
-            _check_labels(recipe.data[m], need, estimator, classifier=classifier)
+            _check_labels(recipe.data[m], need, estimator, model)
 
 
-def _check_labels(examples: ExampleSet, need: Need, estimator: Any, *, classifier: bool) -> None:
-    """Refuse examples without the answer that a label-based statistic is taken of."""
+def _check_labels(examples: ExampleSet, need: Need, estimator: Any, model: Checkpoint) -> None:
+    """Refuse examples without the answer that a label-based statistic is taken of, or with one that cannot be."""
+    from bench.statistics import is_classifier
+
+    classifier = is_classifier(model)
     labelled = need.kind == "sensitivity_data" or (
         need.kind == "fisher_data" and (estimator == "empirical" or not classifier and estimator == "sampled")
     )
+    if not labelled:
+        return
     field = "label" if classifier else "response"
     lacking = [i for i, example in enumerate(examples.examples, 1) if getattr(example, field) is None]
-    if labelled and lacking:
+    if lacking:
         raise BadInput(
             f"{examples.name}: example {lacking[0]} has no {field}, which {need.kind} is taken of "
             f"({len(lacking)} of {len(examples.examples)} lack it)"
         )
+    if classifier:
+        _check_range(examples, model)
+
+
+def _check_range(examples: ExampleSet, model: Checkpoint) -> None:
+    """Refuse labels that the classifier's head has no output for."""
+    from bench.statistics import classes_of
+
+    classes = classes_of(model)
+    for number, example in enumerate(examples.examples, 1):
+        if classes is not None and example.label is not None and not 0 <= example.label < classes:
+            raise BadInput(
+                f"{examples.name}: example {number} has the label {example.label}, and {model.name} has {classes} "
+                f"classes, 0 to {classes - 1}: give every expert the examples of its own task, in their order"
+            )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from bench.errors import BadInput, unknown
 from methods.common.contract import Role
 
+TASK_HEAD = r"(score|classifier)\.(weight|bias)"  # of a sequence classifier
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -29,7 +31,7 @@ class Architecture:
     input_axis: int
     heads: tuple[tuple[str, Role], ...] = (
         (r"lm_head\.(weight|bias)", Role.LM_HEAD),
-        (r"(score|classifier)\.(weight|bias)", Role.TASK_HEAD),
+        (TASK_HEAD, Role.TASK_HEAD),
     )
 
 
@@ -77,7 +79,7 @@ CLIP_VISION = Architecture(
     ),
     block=r"encoder\.layers\.(\d+)\.",
     input_axis=1,
-    heads=((r"(visual_projection|score|classifier)\.(weight|bias)", Role.TASK_HEAD),),
+    heads=((r"visual_projection\.(weight|bias)", Role.TASK_HEAD), (TASK_HEAD, Role.TASK_HEAD)),
 )
 
 ARCHITECTURES: Mapping[str, Architecture] = {

@@ -8,7 +8,7 @@ from bench.statistics.kinds import KINDS, options_of
 from bench.statistics.plant import plant
 from bench.statistics.provide import disk_of, gather, provide, size_of
 from bench.statistics.store import DATA, RECORD, Computed, Statistic, load, save
-from bench.statistics.subject import Subject, is_classifier, statistic_id, subjects, wanted
+from bench.statistics.subject import Subject, classes_of, is_classifier, statistic_id, subjects, wanted
 
 __all__ = [
     "DATA",
@@ -17,6 +17,7 @@ __all__ = [
     "Computed",
     "Statistic",
     "Subject",
+    "classes_of",
     "disk_of",
     "gather",
     "is_classifier",

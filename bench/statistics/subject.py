@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -14,6 +15,7 @@ from bench.alignment.align import Target
 from bench.examples import ExampleSet
 from bench.identity import code_digest, digest, fingerprint
 from bench.models.checkpoint import Checkpoint
+from bench.models.roles import TASK_HEAD
 from bench.recipe import Recipe
 from bench.statistics.kinds import KINDS, options_of
 from methods.common.contract import Need
@@ -22,7 +24,6 @@ HERE = Path(__file__).parent
 # Statistics of a module's inputs belong to its matrix (or its norm's scale), not to its bias.
 OF_MATRICES = {"inputs_random_tokens", "gram_data"}
 OF_WEIGHTS = {*OF_MATRICES, "channels_data"}
-TASK_HEADS = ("score.", "classifier.")
 OF_ALL_MODELS = {"distance_data", "optimised"}
 
 
@@ -99,7 +100,16 @@ def is_classifier(model: Checkpoint) -> bool:
     """Whether a checkpoint is a sequence classifier: its config names one, or it stores a task head."""
     classes = model.config.get("architectures") or ()
     named = any(str(name).endswith("ForSequenceClassification") for name in classes)
-    return named or any(name.startswith(TASK_HEADS) for name in model.tensors)
+    return named or bool(_head_names(model))
+
+
+def classes_of(model: Checkpoint) -> int | None:
+    """Number of classes that a classifier's stored task head tells apart; None where it stores none."""
+    return min((model.tensors[name].shape[0] for name in _head_names(model)), default=None)
+
+
+def _head_names(model: Checkpoint) -> list[str]:
+    return [name for name in model.tensors if re.fullmatch(TASK_HEAD, name)]
 
 
 def wanted(need: Need, targets: tuple[Target, ...]) -> tuple[Target, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import torch
 
 from bench.data import check_data, data_needs, with_files
 from bench.errors import BadInput
@@ -193,6 +194,23 @@ def test_labels_and_responses_are_asked_for_where_the_model_needs_them(tmp_path:
         check_data(replace(recipe, data=(ExampleSet("x", (right,)),) * 2))
         with pytest.raises(BadInput, match=f"y: example 2 has no {field}.*1 of 2 lack it"):
             check_data(replace(recipe, data=(ExampleSet("x", (right,)), ExampleSet("y", (right, wrong)))))
+
+
+def test_a_label_that_an_expert_s_head_has_no_output_for_is_refused(tmp_path: Path) -> None:
+    """Heads of three and of two classes: the label 2 is one of the first alone."""
+    base, experts = pair(tmp_path)
+    for number, (path, classes) in enumerate(zip(experts, (3, 2), strict=True)):
+        tensors = {**qwen2_tensors(number), "score.weight": torch.zeros(classes, 8)}
+        write_checkpoint(Path(path), tensors, architectures=["Qwen2ForSequenceClassification"])
+    two = ExampleSet("two.jsonl", (Example("a", label=0), Example("b", label=1)))
+    three = ExampleSet("three.jsonl", (*two.examples, Example("c", label=2)))
+    recipe = build_recipe("fisher", {}, base, experts)
+    check_data(replace(recipe, data=(three, two)))
+    said = r"three.jsonl: example 3 has the label 2, and .*n has 2 classes, 0 to 1: give every expert"
+    with pytest.raises(BadInput, match=said):
+        check_data(replace(recipe, data=(two, three)))
+    unlabelled = build_recipe("fisher", {"estimator": "exact"}, base, experts)
+    check_data(replace(unlabelled, data=(two, three)))
 
 
 def test_what_is_defined_for_classifiers_only_is_refused_on_language_models(tmp_path: Path) -> None:
