@@ -18,12 +18,14 @@ from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject, is_classifier
 from bench.statistics.text import Reader, Shown, check_vocabulary, together
+from methods.common.contract import Role
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CLIP = 1 - 1e-6
-HEAD = "lm_head"
+ROUNDING = 1e-12  # variance over mean square that float32 activations and float64 sums may owe to rounding
+HEAD = Role.LM_HEAD.value  # the key that `Need` states
 ROWS = 64  # tokens whose logits exist at a time
 Pair = tuple[str, "Tensor", "Tensor"]  # layer, and [tokens, units] of base and expert
 
@@ -135,10 +137,18 @@ def gaussian_information(moments: Tensor) -> float:
     import torch
 
     n, x, y, xx, yy, xy = moments
-    product = (xx - x * x / n) * (yy - y * y / n)
+    product = _spread(n, x, xx) * _spread(n, y, yy)
     squared = (xy - x * y / n) ** 2 / product
     squared = torch.where(product > 0, squared, 0.0).clamp(max=CLIP)
     return float((-0.5 * (1 - squared).log()).mean())
+
+
+def _spread(n: Tensor, total: Tensor, squares: Tensor) -> Tensor:
+    """[units] sum of (x - mean)^2 over n rows; what is only rounding of the sums is 0."""
+    import torch
+
+    found = squares - total * total / n
+    return torch.where(found > ROUNDING * squares, found, 0.0)
 
 
 def _histogram(sweep: Callable[[str], Iterator[Pair]], subject: Subject) -> dict[str, float]:

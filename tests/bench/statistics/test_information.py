@@ -46,6 +46,24 @@ def test_equal_activations_are_clipped_and_constant_ones_tell_nothing() -> None:
     assert gaussian_information(moments_of(torch.ones(5, 2), torch.rand(5, 2))) == 0
 
 
+@pytest.mark.parametrize("constant", [3.14159, -1e4 / 3, 0.1])
+@pytest.mark.parametrize("texts", [1, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_constant_that_sums_do_not_hold_exactly_tells_nothing(
+    constant: float, texts: int, dtype: torch.dtype
+) -> None:
+    """Sum of squares minus square of the sum leaves rounding noise, whose correlation would be anything."""
+    flat = torch.full((777, 8), constant, dtype=dtype)
+    noise = torch.rand(777, 8, generator=torch.Generator().manual_seed(1))
+    for x, y in ((flat, noise), (noise, flat), (flat, flat), (flat, 7 * flat)):
+        assert gaussian_information(torch.stack([moments_of(x, y)] * texts).sum(0)) == 0
+
+
+def test_a_large_mean_does_not_hide_a_small_spread() -> None:
+    x, y = correlated([0.9, 0.5, 0.0])
+    assert gaussian_information(moments_of(x + 1e4, y - 1e4)) == pytest.approx(0.324736, abs=2e-6)
+
+
 def test_the_histogram_of_equal_halves_is_log_two_and_of_independent_ones_zero() -> None:
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     limits = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
