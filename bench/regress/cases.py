@@ -201,7 +201,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         {"variant": "paper", "keep": 0.3},
         {"lambda": 0.5, "keep": 0.3},
     ),
-    "adamerging": (TWO, *each({"granularity": "task"}, {"embeddings": "base"})),
+    "adamerging": (TWO, *each({"granularity": "task"}, {"embeddings": "base"}, {"entropy_of": "batch_mean"})),
     "sens": (
         TWO,
         *each(

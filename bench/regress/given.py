@@ -18,7 +18,8 @@ from bench.statistics import Subject
 if TYPE_CHECKING:
     from torch import Tensor
 
-ROWS = 5  # of a module's inputs
+ROWS = 5  # of a module's inputs, and of a classifier's logits
+CLASSES = 3
 
 
 def given(subject: Subject) -> Mapping[str, Tensor]:
@@ -100,7 +101,14 @@ def _distance(subject: Subject) -> dict[str, Values]:
 
 
 def _coefficients(subject: Subject) -> dict[str, Values]:
-    return {key: _draw(subject, key, len(subject.experts)) for key in _groups(subject)}
+    """Times what the method's objective makes of fixed logits: it is the method's arithmetic, too."""
+    import torch
+
+    objective = subject.need.objective
+    assert objective is not None
+    logits = integers("logits", ROWS * CLASSES, 2).reshape(ROWS, CLASSES)
+    size = float(objective(torch.from_numpy(logits).double()))
+    return {key: size * _draw(subject, key, len(subject.experts)) for key in _groups(subject)}
 
 
 KINDS: Mapping[str, Callable[[Subject], dict[str, Values]]] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,15 @@ def _data(recipe: Recipe) -> tuple[ExampleSet, ...]:
 def _asked(need: Need) -> str:
     """A need in words: with it changes what a method computes, although the given statistics may not."""
     options = " ".join(f"{key}={value}" for key, value in sorted(need.options.items()))
-    return f"{need.name}: {need.kind} of {need.of} on {need.data} at {need.scope}, {_list(need.roles)}; {options}"
+    asked = f"{need.name}: {need.kind} of {need.of} on {need.data} at {need.scope}, {_list(need.roles)}; {options}"
+    return f"{asked} objective={_name(need.objective)}" if need.objective else asked
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """A function's name, with what is bound to it."""
+    if isinstance(function, partial):
+        return f"{_name(function.func)}{function.args}{function.keywords}"
+    return function.__name__
 
 
 def _list(roles: Iterable[Any]) -> str:
