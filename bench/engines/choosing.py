@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bench.engines.contract import Choice, Request
+from bench.models.padding import padded
 
 
 def choices(
@@ -23,20 +24,10 @@ def choices(
     ordered = sorted(jobs, key=lambda job: -len(job[1]))
     for start in range(0, len(ordered), rows):
         group = ordered[start : start + rows]
-        ids, mask = _padded([tokens for _, tokens in group], pad or 0, classifier.device)
+        ids, mask = (part.to(classifier.device) for part in padded([tokens for _, tokens in group], pad or 0))
         with torch.inference_mode():
             logits = classifier(input_ids=ids, attention_mask=mask).logits.float().cpu()
         yield [
             Choice(request, int(row.argmax()), tuple(row.tolist()), len(tokens))
             for (request, tokens), row in zip(group, logits, strict=True)
         ]
-
-
-def _padded(rows: list[list[int]], pad: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, [rows, longest]."""
-    ids = torch.full((len(rows), max(map(len, rows))), pad)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-    return ids.to(device), mask.to(device)

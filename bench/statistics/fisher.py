@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.models.padding import padded
 from bench.statistics.gradients import Term, squared_gradients
 from bench.statistics.points import Point, load_point, reader_of
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject
-from bench.statistics.text import Shown, batches, padded, together
+from bench.statistics.text import Shown, batches, together
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -72,7 +73,7 @@ def class_logits(point: Point, group: Sequence[Shown], weights: Mapping[str, Ten
     import torch
     from torch.func import functional_call
 
-    ids, mask = padded(group)
+    ids, mask = padded([row.ids for row in group])
     shown = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
     states = functional_call(point.model.base_model, dict(weights or {}), kwargs=shown).last_hidden_state
     last = states[torch.arange(len(group)), mask.sum(1) - 1]

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
+from bench.models.padding import padded
+from bench.models.roles import LM_HEAD
 from bench.statistics.points import Point, load_point, module_of, reader_of
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject
-from bench.statistics.text import Reader, batches, chosen, padded, together
+from bench.statistics.text import Reader, batches, chosen, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +55,7 @@ def grams(subject: Subject, point: Point, reader: Reader, say: Callable[[str], N
     sums = Sums()
     tokens = 0
     for group in counted(groups, len(groups), subject.title, "batch", say):
-        ids, mask = padded(group)
+        ids, mask = padded([row.ids for row in group])
         counts = mask.bool() if options["padding"] == "exclude" else torch.ones_like(mask).bool()
         tokens += int(counts.sum())
 

@@ -13,16 +13,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.errors import BadInput
 from bench.examples import ExampleSet
 from bench.models.checkpoint import Checkpoint
 from bench.models.loading import require_tokenizer
 from tasks.contract import Example
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -121,19 +118,6 @@ def chosen(examples: ExampleSet, count: int, seed: int) -> list[Example]:
     """The first `count` examples of the order that `seed` draws (all of them when there are fewer)."""
     every = examples.examples
     return random.Random(seed).sample(every, min(count, len(every)))
-
-
-def padded(rows: Sequence[Shown]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask [batch, longest], padded on the right (a causal model does not see it)."""
-    import torch
-
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.zeros((len(rows), longest), dtype=torch.long)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.ids)] = torch.tensor(row.ids)
-        mask[i, : len(row.ids)] = 1
-    return ids, mask
 
 
 def batches(rows: Sequence[Shown], size: int) -> Iterator[Sequence[Shown]]:

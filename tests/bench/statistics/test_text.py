@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, GPT2Config
+from transformers import AutoTokenizer
 
 from bench.errors import BadInput
 from bench.examples import ExampleSet
 from bench.models.checkpoint import Checkpoint
-from bench.statistics.text import Reader, Shown, batches, check_vocabulary, chosen, padded, together
+from bench.models.padding import padded
+from bench.statistics.text import Reader, Shown, batches, check_vocabulary, chosen, together
 from tasks.contract import Example
 from tests.bench.statistics.small import write
 
@@ -26,13 +28,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("model"), "gpt2", 1)
 
 
-def reader(
-    folder: Path, template: str | None = None, *, classifier: bool = False, chat: str = "auto"
-) -> Reader:
-    made = Reader(Checkpoint(folder), classifier=classifier, chat="never")
-    made.tokenizer.chat_template = template
-    made.chat = chat == "auto" and not classifier and template is not None
-    return made
+@pytest.fixture(scope="module")
+def chatting(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, whose tokenizer has a chat template."""
+    place = tmp_path_factory.mktemp("chatting") / "model"
+    shutil.copytree(folder, place)
+    tokens = AutoTokenizer.from_pretrained(place)
+    tokens.chat_template = TEMPLATE
+    tokens.save_pretrained(place)
+    return place
+
+
+def reader(folder: Path, *, classifier: bool = False, chat: str = "auto") -> Reader:
+    return Reader(Checkpoint(folder), classifier=classifier, chat=chat)
 
 
 def text(folder: Path, shown: Shown) -> tuple[str, str]:
@@ -46,29 +54,20 @@ def test_a_language_model_sees_prompt_response_and_end_token(folder: Path) -> No
     assert text(folder, shown) == ("Q: a?\nA:", " yes<eos>")
 
 
-def test_the_chat_template_is_put_around_the_prompt(folder: Path) -> None:
-    shown = reader(folder, TEMPLATE).encode(Example("a?", "yes"))
-    assert text(folder, shown) == ("[user]a?|[assistant]", "yes<eos>")
-
-
-def test_a_tokenizer_s_own_template_is_found(folder: Path, tmp_path: Path) -> None:
-    tokens = AutoTokenizer.from_pretrained(folder)
-    tokens.chat_template = TEMPLATE
-    tokens.save_pretrained(tmp_path)
-    GPT2Config(vocab_size=99).save_pretrained(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    for chat, prompt in (("auto", "[user]a?|[assistant]"), ("never", "a?")):
-        made = Reader(Checkpoint(tmp_path), classifier=False, chat=chat)
-        assert text(folder, made.encode(Example("a?", "yes")))[0] == prompt
+@pytest.mark.parametrize(("chat", "prompt"), [("auto", "[user]a?|[assistant]"), ("never", "a?")])
+def test_the_chat_template_is_put_around_the_prompt_or_not(chat: str, prompt: str, chatting: Path) -> None:
+    shown = reader(chatting, chat=chat).encode(Example("a?", "yes"))
+    assert text(chatting, shown) == (prompt, "yes<eos>")
 
 
 def test_an_end_token_that_is_there_is_not_doubled(folder: Path) -> None:
     assert text(folder, reader(folder).encode(Example("a", "b<eos>")))[1] == "b<eos>"
 
 
-def test_a_classifier_sees_the_prompt_alone(folder: Path) -> None:
-    shown = reader(folder, TEMPLATE, classifier=True).encode(Example("a b", "ignored", 2))
-    assert text(folder, shown) == ("a b", "") and shown.label == 2
+def test_a_classifier_sees_the_prompt_alone(chatting: Path) -> None:
+    """Without the template that its tokenizer has."""
+    shown = reader(chatting, classifier=True).encode(Example("a b", "ignored", 2))
+    assert text(chatting, shown) == ("a b", "") and shown.label == 2
 
 
 def test_the_end_is_cut_at_max_length_or_the_model_s_positions(folder: Path) -> None:
@@ -105,8 +104,9 @@ def test_more_examples_only_add_to_fewer_of_the_same_order_or_are_all_there_are(
 
 def test_batches_are_padded_on_the_right() -> None:
     rows = [Shown((5, 6, 7), 3), Shown((8,), 1), Shown((9, 1), 2)]
-    ids, mask = padded(rows)
+    ids, mask = padded([row.ids for row in rows])
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [9, 1, 0]]
+    assert padded([[5, 6], [8]], 3)[0].tolist() == [[5, 6], [8, 3]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
     assert [len(batch) for batch in batches(rows, 2)] == [2, 1]
 
