@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -92,11 +94,7 @@ class Sens(OnData):
 
     def _sensitivity(self, layer: str, seen: Seen) -> Tensor:
         """a_m,l [M]: sensitivities scaled to L2 norm 1 over each expert's layers."""
-        rows = [
-            torch.stack([s.double().reshape(()) for s in row]) for row in seen.all("sensitivity").values()
-        ]
-        norms = torch.stack(rows).norm(dim=0)
-        own = torch.stack([s.double().reshape(()) for s in seen.group("sensitivity", layer)])
+        norms, own = _norms(seen), _row(seen.group("sensitivity", layer))
         return torch.where(norms > 0, own / norms, 0.0)
 
     def _distance(self, seen: Seen) -> Tensor:
@@ -107,6 +105,19 @@ class Sens(OnData):
             sums = (sums.sum() - sums) / (len(sums) - 1)
         sums = sums if float(sums.sum()) > 0 else torch.ones_like(sums)
         return sums / (sums.sum() if self.t_norm == "l1" else sums.norm())
+
+
+@lru_cache(maxsize=1)
+def _norms(seen: Seen) -> Tensor:
+    """[M] L2 norm of each expert's sensitivities over its layers. They are given before anything is merged, and
+    every run of elements of a merge asks for the same norms."""
+    rows = [_row(row) for row in seen.all("sensitivity").values()]
+    return torch.stack(rows).norm(dim=0)
+
+
+def _row(values: Sequence[Tensor]) -> Tensor:
+    """Experts' scalars as one vector [M] in float64."""
+    return torch.stack([value.double().reshape(()) for value in values])
 
 
 METHOD = Sens

@@ -45,6 +45,30 @@ def test_worked_example(temperature: float, scale: float, expected: list[float])
     assert all(abs(float(pair.sum()) - 2 * scale) < 1e-9 for pair in found)
 
 
+class Counting(Seen):
+    """Counts how often all layers are asked for."""
+
+    looks = 0
+
+    def all(self, pass_name: str) -> dict[str, Any]:
+        self.looks += 1
+        return super().all(pass_name)
+
+
+def test_norms_over_all_layers_are_taken_once_a_merge() -> None:
+    merges = Counting(), Counting()
+    for seen, other in zip(merges, (3.0, 4.0), strict=True):
+        rows = {
+            key: (torch.tensor(s), torch.tensor(1.0)) for key, s in (("block 0", 4.0), ("block 1", other))
+        }
+        seen.give("sensitivity", "block", rows)
+        seen.give("distance", "model", {"model": (torch.tensor([0.0, 1]), torch.tensor([1.0, 0]))})
+    first, second = ([Sens().coefficients("block 0", seen) for _ in range(9)] for seen in merges)
+    assert [seen.looks for seen in merges] == [1, 1]
+    assert not torch.equal(first[0], second[0])  # 4/5 of an expert's sensitivity, and 4/sqrt(32)
+    assert all(torch.equal(found, first[0]) for found in first)
+
+
 @pytest.mark.parametrize("alignment", ["distance", "similarity"])
 @pytest.mark.parametrize("t_norm", ["l1", "l2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
