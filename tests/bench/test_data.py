@@ -14,8 +14,9 @@ from bench.data import check_data, data_needs, with_files
 from bench.errors import BadInput
 from bench.examples import ExampleSet, read_examples, suite_examples
 from bench.recipe import build_method, build_recipe, method_names
-from bench.statistics import options_of
+from bench.statistics import KINDS, options_of
 from bench.statistics.text import Reader
+from methods.common.contract import Method
 from tasks.catalogue import resolve
 from tasks.contract import Example
 from tests.bench.statistics.small import computed, family, need
@@ -245,6 +246,37 @@ def test_the_needs_of_every_method_have_options_that_their_kinds_know() -> None:
             kinds.add(wanted.kind)
             assert wanted.data == "none" or data_needs([wanted])
     assert len(kinds) >= 8
+
+
+RENAMED = {"data_dtype": "dtype", "fisher_dtype": "dtype"}
+
+
+@pytest.mark.parametrize("name", [name for name in method_names() if build_method(name, {}).needs()])
+def test_a_need_takes_every_parameter_of_its_options_names(name: str) -> None:
+    """One that a method declares and forgets to pass would be a switch without effect."""
+    method = build_method(name, {})
+    fields = {key: f for key, f in type(method).model_fields.items() if key not in Method.model_fields}
+    names = {RENAMED.get(key, key) for key in fields}
+    for wanted in method.needs():
+        assert set(wanted.options) == names & set(KINDS[wanted.kind].defaults)
+    for key, field in fields.items():
+        option = RENAMED.get(key, key)
+        if any(option in wanted.options for wanted in method.needs()):
+            value = another(field.default, field.annotation)
+            changed = build_method(name, {field.alias or key: value})
+            taken = [w.options[option] for w in changed.needs() if option in KINDS[w.kind].defaults]
+            assert set(taken) == {value}, key
+
+
+def another(value: Any, annotation: Any) -> Any:
+    """A value of a parameter that is not its default."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2
+    return next(choice for choice in get_args(annotation) if choice != value)
 
 
 def test_an_unknown_option_or_value_of_a_need_is_an_error() -> None:

@@ -99,10 +99,13 @@ def test_lambda_0_and_experts_equal_to_the_base_give_the_base(form: str) -> None
 
 
 def test_what_every_expert_drops_stays_the_bases() -> None:
-    """Keep 1/6: only the highest score of each expert is left, and it keeps its own entry unscaled."""
+    """Keep 1/3 of six entries: the second highest score is the threshold and becomes 0, so that each expert is left
+    with its highest alone, and nobody else's to average it with.
+
+    Highest scores exp(3 norm01(|tau|)^2) tanh(tau sum): e^3 tanh(0.3125) = 6.08 at the first entry for expert 0,
+    e^3 tanh(0.65625) = 11.57 at the second for expert 1, e^3 tanh(0.125) = 2.50 at the fifth for expert 2.
+    """
     merged = run("pcb", BASE, moved(BASE, *TAUS), keep=1 / 3, clip=0)[UP] - BASE[UP]
-    kept = merged[0].nonzero().flatten().tolist()
-    assert kept and set(kept) < set(range(6))
-    for i in kept:
-        own = [float(tau[i]) for tau in TAU]
-        assert min(own) - 1e-6 <= float(merged[0, i]) <= max(own) + 1e-6
+    expected = torch.tensor([[float(TAU[0][0]), float(TAU[1][1]), 0, 0, float(TAU[2][4]), 0]])
+    assert expected.tolist() == [[0.5, 0.75, 0, 0, 0.5, 0]]
+    torch.testing.assert_close(merged, expected, atol=1e-6, rtol=0)
