@@ -9,10 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.common.contract import Card, Need, Piece, Role, Seen, parameter
-from methods.common.on_data import OnData
-
-EVERYWHERE = (Role.EMBED, Role.POS_EMBED, Role.LINEAR, Role.BIAS, Role.NORM, Role.LM_HEAD)
+from methods.common.contract import Card, Need, Piece, Seen, parameter
+from methods.common.on_data import EVERYWHERE, OnData
 
 
 class Sens(OnData):

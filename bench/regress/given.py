@@ -14,6 +14,7 @@ import numpy as np
 from bench.alignment.align import Target
 from bench.regress.models import Values, integers
 from bench.statistics import Subject
+from bench.statistics.information import HEAD
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,19 +53,14 @@ def _fisher(subject: Subject, target: Target) -> Values:
     return np.where(empty, 0.0, np.where(equal, 1 / 1024, own)).reshape(target.info.shape)
 
 
-def _features(target: Target) -> int:
-    info = target.info
-    return info.shape[info.input_axis] if len(info.shape) == 2 else info.n
-
-
 def _inputs(subject: Subject, target: Target) -> Values:
-    features = _features(target)
+    features = target.info.features
     return 4 * _draw(subject, target.info.name, ROWS * features).reshape(ROWS, features) - 2
 
 
 def _gram(subject: Subject, target: Target) -> Values:
     """Of whole numbers, so that sums are exact. Nobody has data in the first input of the attention's output."""
-    features = _features(target)
+    features = target.info.features
     tokens = 2 * features + 1
     inputs = np.floor(16 * _draw(subject, target.info.name, tokens * features)).reshape(tokens, features) - 8
     if target.info.name.endswith(("o_proj.weight", "attn.c_proj.weight")):
@@ -73,7 +69,7 @@ def _gram(subject: Subject, target: Target) -> Values:
 
 
 def _channels(subject: Subject, target: Target) -> Values:
-    return _draw(subject, target.info.name, _features(target), 8)
+    return _draw(subject, target.info.name, target.info.features, 8)
 
 
 def _groups(subject: Subject) -> list[str]:
@@ -86,7 +82,7 @@ def _groups(subject: Subject) -> list[str]:
 def _information(subject: Subject) -> dict[str, Values]:
     """Of every block and of the LM head."""
     blocks = [key for key in _groups(subject) if key.startswith("block ")]
-    return {key: 2 * _draw(subject, key, 1)[0] for key in (*blocks, "lm_head")}
+    return {key: 2 * _draw(subject, key, 1)[0] for key in (*blocks, HEAD)}
 
 
 def _sensitivity(subject: Subject) -> dict[str, Values]:

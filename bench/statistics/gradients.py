@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,8 +57,3 @@ def _hook(total: Tensor, weight: list[float]):  # type: ignore[no-untyped-def]
             flat[start : start + RUN].addcmul_(part, part, value=weight[0])
 
     return hook
-
-
-def by_result(totals: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """The same tensors under other names; `totals` is emptied, so that nothing is held twice."""
-    return {names[name]: totals.pop(name) for name in list(totals)}

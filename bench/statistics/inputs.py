@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Observe = Callable[[str, "Tensor"], None]
-HEAD = "lm_head.weight"
 
 
 def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
@@ -135,7 +134,7 @@ def observe(
     hooks = [
         module_of(point, name).register_forward_pre_hook(hook(target.info.name))
         for name, target in asked.items()
-        if name != HEAD
+        if name != LM_HEAD
     ]
     try:
         with torch.no_grad():
@@ -143,8 +142,8 @@ def observe(
     finally:
         for handle in hooks:
             handle.remove()
-    if HEAD in asked:
-        add(asked[HEAD].info.name, states)
+    if LM_HEAD in asked:
+        add(asked[LM_HEAD].info.name, states)
 
 
 def body_states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:

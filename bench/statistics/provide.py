@@ -100,18 +100,12 @@ def size_of(need: Need, wanted: Sequence[Target]) -> int:
         return 4 * 64 * (len(wanted) + 1)  # a few numbers a group
     if need.kind == "inputs_random_tokens":
         rows = int(options["samples"]) * int(options["length"])
-        return 4 * rows * sum(_features(target) for target in wanted)
+        return 4 * rows * sum(target.info.features for target in wanted)
     if need.kind == "gram_data":  # q, k, v and gate, up share one: this is what they need when they do not
-        return 4 * sum(_features(target) ** 2 for target in wanted)
+        return 4 * sum(target.info.features**2 for target in wanted)
     if need.kind == "channels_data":
-        return 4 * sum(_features(target) for target in wanted)
+        return 4 * sum(target.info.features for target in wanted)
     return 4 * sum(prod(target.info.shape) for target in wanted)
-
-
-def _features(target: Target) -> int:
-    """Channels of a module's input."""
-    info = target.info
-    return info.shape[info.input_axis] if len(info.shape) == 2 else info.n
 
 
 def disk_of(recipe: Recipe, targets: tuple[Target, ...]) -> int:

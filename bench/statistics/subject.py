@@ -52,7 +52,7 @@ class Subject:
         """Base and experts, in the order of a target's sources."""
         return (self.base, *self.experts)
 
-    @property
+    @cached_property
     def source(self) -> int:
         """Place in `models` of the model whose file is loaded: a classifier keeps its own head even at the base."""
         if self.expert is None or (self.need.of == "base" and not is_classifier(self.experts[self.expert])):

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from methods.common.contract import Need, Seen, TensorInfo, parameter
+from methods.common.contract import Need, Role, Seen, TensorInfo, parameter
 from methods.common.on_data import OnData
 
 Form = Literal["mirror", "plain", "linear"]
@@ -17,7 +17,7 @@ RECONSTRUCTED = (
     "the formula could not be recovered: coefficients follow a description in words (mutual information between "
     "base and expert activations, more information meaning less weight); not comparable with published numbers"
 )
-HEAD = "lm_head"
+HEAD = Role.LM_HEAD.value  # the key that `Need` states
 
 
 class AcmCoefficients(OnData):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from methods.common.contract import Need, Pass, Piece, Role, Seen, Unit, parameter
-from methods.common.on_data import OnData
+from methods.common.contract import Need, Pass, Piece, Seen, Unit, parameter
+from methods.common.on_data import EVERYWHERE, OnData
 from methods.common.sums import Chunks, chunk_sums, concatenate, total
 
 Point = Literal["base", "experts", "aligned"]
 Sums = tuple[int, Chunks]  # elements, and chunk sums of every expert
 
 FISHER = "fisher"
-ROLES = (Role.EMBED, Role.POS_EMBED, Role.LINEAR, Role.BIAS, Role.NORM, Role.LM_HEAD)
 
 
 class DataFisherMethod(OnData):
@@ -50,7 +49,7 @@ class DataFisherMethod(OnData):
         """The Fisher of every expert's own data, at the weights `of`."""
         own = {"estimator": self.estimator, "token_reduction": self.token_reduction}
         return Need(
-            FISHER, "fisher_data", of, {**self.data_options, **own, **options}, data="own", roles=ROLES
+            FISHER, "fisher_data", of, {**self.data_options, **own, **options}, data="own", roles=EVERYWHERE
         )
 
     @property

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from methods.common.contract import Method, parameter
+from methods.common.contract import Method, Role, parameter
+
+# What backward passes reach: every parameter of a body, and of its LM head.
+EVERYWHERE = (Role.EMBED, Role.POS_EMBED, Role.LINEAR, Role.BIAS, Role.NORM, Role.LM_HEAD)
 
 
 class OnData(Method):
