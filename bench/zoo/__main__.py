@@ -16,7 +16,8 @@ import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bench.zoo import glue, l2s, skills
-from bench.zoo.card import facts, write_card
+from bench.zoo.card import write_card
+from bench.zoo.facts import facts
 from bench.zoo.training import Recipe, Report, save, train
 
 MODELS = Path(__file__).parent / "models"

@@ -1,39 +1,14 @@
-"""Model cards of the zoo: measured scores, training facts and checksums, as JSON and as Markdown.
-
-The scores come down the road that every model takes: engine, grader and statistics of `bench eval`.
-"""
+"""Model cards of the zoo: the facts of a model as JSON and as Markdown."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors import safe_open
-from transformers import AutoConfig, PretrainedConfig
+from bench.zoo.facts import DTYPE, LENGTH
 
-from bench.evaluation.evaluate import evaluate
-from bench.evaluation.experts import Expert
-from bench.evaluation.questions import Pool, pools
-from bench.evaluation.target import EvalTarget
-from bench.identity import fingerprint
-from bench.suites import EvalOptions, chosen_suite
-from bench.zoo.training import Recipe, Stage
-from results.spool import Spool
-from results.store import Store
-
-# float32 on every machine: what the stored weights are on a processor.
-DTYPE = "float32"
-Table = dict[str, list[dict[str, Any]]]
-"""By benchmark: one entry per draw."""
-
-_LENGTH = "mean_response_tokens"
 _WRITTEN = (
     "stored weights. A length is that of the response's text, the mean over all samples. Standard errors are over",
     "questions: the samples of one are first averaged, or vote (maj@8 and maj@16).",
@@ -44,122 +19,14 @@ _LABELLED = (
 )
 
 
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def parameters(weights: Path) -> int:
-    """Number of stored parameters; tied embeddings are stored once."""
-    with safe_open(weights, framework="pt") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-
-
-def scores(folder: Path, recipe: Recipe, limit: int | None = None) -> Table:
-    """Scores of the stored model on the test split, by benchmark and draw: what `bench eval` stores.
-
-    A body chooses labels under the head of each benchmark's expert, which lies beside it.
-    """
-    options = EvalOptions(suite=recipe.suite, limit=limit, dtype=DTYPE)
-    asked = pools(chosen_suite(options), options)
-    with TemporaryDirectory() as scratch:
-        cache = Path(scratch) / "fingerprints.json"
-        mark = fingerprint(folder, cache)
-        siblings = {
-            stage.name.removeprefix(f"{recipe.family}-"): folder.with_name(stage.name)
-            for stage in recipe.experts
-        }
-        experts = {domain: Expert(fingerprint(path, cache), str(path)) for domain, path in siblings.items()}
-        target = EvalTarget(
-            path=folder, fingerprint=mark, name=folder.name, model_set=recipe.family, experts=experts
-        )
-        store = Store(Path(scratch) / "card.duckdb")
-        with Spool(store.spool_dir, "card") as spool:
-            evaluate(target, asked, options, store=store, spool=spool, progress=False)
-        found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = defaultdict(dict)
-        for row in store.fetch("scores", [mark]):
-            found[row["benchmark"], row["draw"]][row["metric"]] = row
-    table: Table = defaultdict(list)
-    for pool in asked:
-        table[pool.benchmark.name].append(_entry(pool, found[pool.benchmark.name, pool.draw.name]))
-    return dict(table)
-
-
-def _entry(pool: Pool, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One draw of one benchmark in the score table."""
-
-    def estimate(metric: str) -> dict[str, Any]:
-        value, error = metrics[metric]["value"], metrics[metric]["stderr"]
-        return {"value": round(value, 6), "standard_error": None if error is None else round(error, 6)}
-
-    return {
-        "draw": pool.draw.name,
-        "temperature": pool.draw.sampling.temperature,
-        "n": metrics["accuracy"]["n"],
-        "samples": pool.draw.n,
-        "accuracy": estimate("accuracy"),
-        **({_LENGTH: estimate("length_mean")} if "length_mean" in metrics else {}),
-        **{f"maj@{n}": estimate(f"maj@{n}") for n in pool.draw.votes},
-    }
-
-
-def facts(
-    folder: Path, recipe: Recipe, stage: Stage, seconds: float, limit: int | None = None
-) -> dict[str, Any]:
-    """Everything the card of a stored model states, as plain data. Scores the model; `limit` is for tests."""
-    weights = folder / "model.safetensors"
-    command = "python -m bench.zoo" + ("" if recipe.family == "l2s" else f" --only {recipe.family}")
-    return {
-        "name": stage.name,
-        "purpose": stage.purpose,
-        "fine_tuned_from": None if stage is recipe.base else recipe.base.name,
-        "usage": recipe.usage,
-        "architecture": _architecture(folder),
-        "training": {
-            **{key: value for key, value in asdict(stage).items() if key not in ("purpose", "notes")},
-            "data": recipe.data,
-            "examples": stage.steps * stage.batch,
-            "seconds": round(seconds),
-            "machine": "2 CPU cores",
-            "threads": recipe.threads,
-            "command": command,
-        },
-        "notes": list(stage.notes),
-        "suite": recipe.suite,
-        "test_scores": scores(folder, recipe, limit=limit),
-        "files": {weights.name: {"sha256": sha256(weights)}},
-    }
-
-
-def _architecture(folder: Path) -> dict[str, Any]:
-    """Shape and size of the stored model."""
-    config = AutoConfig.from_pretrained(folder)
-    return {
-        "type": config.architectures[0],
-        "parameters": parameters(folder / "model.safetensors"),
-        "layers": config.num_hidden_layers,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": getattr(config, "intermediate_size", 4 * config.hidden_size),
-        "attention_heads": config.num_attention_heads,
-        "tied_embeddings": config.tie_word_embeddings,
-        "dtype": "bfloat16",
-        **({"labels": list(config.id2label.values())} if _chooses(config) else {}),
-    }
-
-
-def _chooses(config: PretrainedConfig) -> bool:
-    """Whether the stored model has a task head; every config names two labels, asked or not."""
-    return str(config.architectures[0]).endswith("ForSequenceClassification")
-
-
 def _score_lines(table: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """The Markdown table of the scores."""
     lines = ["| benchmark | decoding | n | accuracy | mean response tokens |", "|---|---|---|---|---|"]
     for name, entries in table.items():
         for entry in entries:
-            length = f"{entry[_LENGTH]['value']:.1f}" if _LENGTH in entry else "-"
+            length = f"{entry[LENGTH]['value']:.1f}" if LENGTH in entry else "-"
             if not entry["temperature"]:
-                how = "greedy" if _LENGTH in entry else "label"
+                how = "greedy" if LENGTH in entry else "label"
                 lines.append(f"| {name} | {how} | {entry['n']} | {_percent(entry['accuracy'])} | {length} |")
             for key in (key for key in entry if key.startswith("maj@")):
                 used = entry["samples"] if key == "maj@1" else key.removeprefix("maj@")
@@ -178,45 +45,29 @@ def _amount(name: str, amount: float) -> str:
     return f"{amount} {name}" if isinstance(amount, int) else f"{amount:.0%} {name}"
 
 
-def render(card: dict[str, Any]) -> str:
+def render(card: Mapping[str, Any]) -> str:
     """The model card as Markdown."""
-    shape, training = card["architecture"], card["training"]
-    mixture = "; ".join(
-        f"{part}: " + ", ".join(_amount(name, amount) for name, amount in amounts.items())
-        for part, amounts in training["mixture"].items()
-        if amounts
-    )
     parent = card["fine_tuned_from"]
-    written = next(
-        (entry for table in card["test_scores"].values() for entry in table if _LENGTH in entry), None
-    )
     start = f"fine-tuned from `{parent}`" if parent else "trained from scratch"
+    written = any(LENGTH in entry for entries in card["test_scores"].values() for entry in entries)
     lines = [
         f"# {card['name']}",
         "",
         f"A tiny model of the mergeboard zoo, {start}; it {card['purpose']}",
         card["usage"],
         "",
-        f"Model and card were generated by `{training['command']}`; with `--cards` it writes the card alone.",
+        f"Model and card were generated by `{card['training']['command']}`; with `--cards` it writes the card alone.",
         "",
         "## Facts",
         "",
-        f"* architecture: {shape['type']}, {shape['parameters']:,} parameters, {shape['layers']} layers, "
-        f"width {shape['hidden_size']}, {shape['attention_heads']} heads, "
-        + ("tied embeddings" if "labels" not in shape else f"labels: {', '.join(shape['labels'])}")
-        + f", {shape['dtype']}",
-        f"* data: {training['data']}; {mixture}; {training['loss']}",
-        f"* {training['steps']} steps of {training['batch']} examples, {training['optimiser']}, "
-        f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
-        f"* training time: {training['seconds']} s on {training['machine']} ({training['threads']} thread)",
-        f"* sha256 of model.safetensors: `{card['files']['model.safetensors']['sha256']}`",
+        *_fact_lines(card),
         "",
         "## Scores on the test split",
         "",
         *_score_lines(card["test_scores"]),
         "",
         f"The figures of `bench eval --models {card['suite']} --suite {card['suite']}`: {DTYPE} arithmetic on the",
-        *(_LABELLED if written is None else _WRITTEN),
+        *(_WRITTEN if written else _LABELLED),
         "",
         "## To know",
         "",
@@ -224,6 +75,31 @@ def render(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _fact_lines(card: Mapping[str, Any]) -> list[str]:
+    """Architecture, training and checksum."""
+    shape, training = card["architecture"], card["training"]
+    return [
+        f"* architecture: {shape['type']}, {shape['parameters']:,} parameters, {shape['layers']} layers, "
+        f"width {shape['hidden_size']}, {shape['attention_heads']} heads, "
+        + ("tied embeddings" if "labels" not in shape else f"labels: {', '.join(shape['labels'])}")
+        + f", {shape['dtype']}",
+        f"* data: {training['data']}; {_mixture(training['mixture'])}; {training['loss']}",
+        f"* {training['steps']} steps of {training['batch']} examples, {training['optimiser']}, "
+        f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
+        f"* training time: {training['seconds']} s on {training['machine']} ({training['threads']} thread)",
+        f"* sha256 of model.safetensors: `{card['files']['model.safetensors']['sha256']}`",
+    ]
+
+
+def _mixture(mixture: Mapping[str, Mapping[str, float]]) -> str:
+    """What a stage was trained on, in words."""
+    return "; ".join(
+        f"{part}: " + ", ".join(_amount(name, amount) for name, amount in amounts.items())
+        for part, amounts in mixture.items()
+        if amounts
+    )
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from tasks.contract import Example
 
 IGNORE = -100
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class _Row:
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.response)
+
+
+def mixed(streams: Mapping[str, Iterator[Item]], shares: Mapping[str, float], seed: int) -> Iterator[Item]:
+    """Endless items, each of a stream drawn by its share; shares need not sum to one."""
+    rng = random.Random(seed)
+    names, weights = list(shares), list(shares.values())
+    while True:
+        yield next(streams[rng.choices(names, weights=weights)[0]])
 
 
 def _rows(tokenizer: PreTrainedTokenizerBase, examples: list[Example]) -> list[_Row]:

@@ -6,7 +6,6 @@ its body under a new head, both fine-tuned on one task's labels.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from bench.zoo.data import mixed
 from bench.zoo.snapshot import choices, likelihoods
 from bench.zoo.training import Recipe, Scores, Stage
 from bench.zoo.words import MAX_LENGTH, build_tokenizer
@@ -37,11 +37,9 @@ class Texts:
 
     def examples(self, seed: int) -> Iterator[Example]:
         """Endless texts of the training streams."""
-        rng = random.Random(seed)
         streams = {task: train_stream(task, seed) for task in TASKS}
-        tasks, shares = list(self.tasks), list(self.tasks.values())
-        while True:
-            yield Example("", next(streams[rng.choices(tasks, weights=shares)[0]]).text)
+        for sentence in mixed(streams, self.tasks, seed):
+            yield Example("", sentence.text)
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,8 @@ def snapshot(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int)
     """The language model's loss on the first `n` validation texts of every task, or a classifier's accuracy."""
     if isinstance(model, GPT2ForSequenceClassification):
         (benchmark,) = [b for b in SUITE.benchmarks if b.labels == tuple(model.config.id2label.values())]
-        return choices(model, tokenizer, benchmark, n)
-    return likelihoods(model, tokenizer, SUITE, n)
+        return choices(model, tokenizer, n, benchmark)
+    return likelihoods(model, tokenizer, n, SUITE)
 
 
 RECIPE = Recipe(

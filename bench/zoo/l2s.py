@@ -9,13 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausalLM
+from functools import partial
 
 from bench.zoo.decoder import begin, new_decoder
 from bench.zoo.snapshot import answers
 from bench.zoo.tokenizer import build_tokenizer
-from bench.zoo.training import Recipe, Scores, Stage
+from bench.zoo.training import Recipe, Stage
 from tasks.contract import Example
 from tasks.mini_l2s.problems import LEVELS, STYLES, train_stream
 from tasks.mini_l2s.suite import SUITE
@@ -82,16 +81,6 @@ EXPERT = Stage(
 )
 
 
-def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
-    """A freshly initialised model of the pair's shape."""
-    return new_decoder(tokenizer, seed, hidden_size=128, intermediate_size=320)
-
-
-def snapshot(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int) -> Scores:
-    """Greedy accuracy and length on the first `n` validation problems of every level."""
-    return answers(model, tokenizer, SUITE, n)
-
-
 RECIPE = Recipe(
     family="l2s",
     suite=SUITE.name,
@@ -99,7 +88,7 @@ RECIPE = Recipe(
     usage="The prompt is `Q: {question}\\nA:`; the response ends with `<eos>`.",
     stages=(BASE, EXPERT),
     tokenizer=build_tokenizer,
-    new_model=new_model,
+    new_model=partial(new_decoder, hidden_size=128, intermediate_size=320),
     begin=begin,
-    snapshot=snapshot,
+    snapshot=partial(answers, suite=SUITE),
 )

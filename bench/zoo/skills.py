@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2ForCausalLM
-
+from bench.zoo.data import mixed
 from bench.zoo.decoder import begin, new_decoder
 from bench.zoo.snapshot import answers
 from bench.zoo.tokenizer import build_tokenizer
-from bench.zoo.training import Recipe, Scores, Stage
+from bench.zoo.training import Recipe, Stage
 from tasks.contract import Example
 from tasks.mini_skills.problems import SKILLS, Problem, train_stream, worked
 from tasks.mini_skills.suite import SUITE
@@ -30,11 +28,8 @@ class Problems:
 
     def examples(self, seed: int) -> Iterator[Example]:
         """Endless problems of the training streams with their worked solutions."""
-        rng = random.Random(seed)
         streams = {skill: self._chosen(skill, seed) for skill in SKILLS}
-        skills, shares = list(self.skills), list(self.skills.values())
-        while True:
-            problem = next(streams[rng.choices(skills, weights=shares)[0]])
+        for problem in mixed(streams, self.skills, seed):
             yield Example(problem.prompt, worked(problem))
 
     def _chosen(self, skill: str, seed: int) -> Iterator[Problem]:
@@ -92,16 +87,6 @@ EXPERTS = (
 )
 
 
-def new_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
-    """A freshly initialised model of the family's shape."""
-    return new_decoder(tokenizer, seed, hidden_size=96, intermediate_size=256)
-
-
-def snapshot(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int) -> Scores:
-    """Greedy accuracy and length on the first `n` validation problems of every skill."""
-    return answers(model, tokenizer, SUITE, n)
-
-
 RECIPE = Recipe(
     family="skills",
     suite=SUITE.name,
@@ -109,9 +94,9 @@ RECIPE = Recipe(
     usage="The prompt is `Q: {question}\\nA:`; the response ends with `<eos>`.",
     stages=(BASE, *EXPERTS),
     tokenizer=partial(build_tokenizer, WORDS),
-    new_model=new_model,
+    new_model=partial(new_decoder, hidden_size=96, intermediate_size=256),
     begin=begin,
-    snapshot=snapshot,
+    snapshot=partial(answers, suite=SUITE),
     micro_batch=32,
     evaluate_every=100,
 )

@@ -20,20 +20,20 @@ from tasks.contract import Benchmark, Example, Sample, Suite
 
 
 def answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Suite, n: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int, suite: Suite
 ) -> dict[str, dict[str, float]]:
-    """Greedy accuracy and mean tokens on the first `n` validation samples of every benchmark.
+    """Greedy accuracy and mean tokens on the first `n` validation samples of every benchmark, or all if fewer.
 
     The engine's decoder on the weights in training. ``tokens`` counts what is generated, ``<eos>`` included;
     the lengths of the leaderboard and of the cards are those of the text.
     """
     with _evaluating(model):
         decoder = Decoder(model, batch_size=n, end_ids=[tokenizer.eos_token_id], has_stopped=None, tail=0)
-        return {benchmark.name: _answers(decoder, tokenizer, benchmark, n) for benchmark in suite.benchmarks}
+        return {benchmark.name: _answers(decoder, tokenizer, n, benchmark) for benchmark in suite.benchmarks}
 
 
 def _answers(
-    decoder: Decoder, tokenizer: PreTrainedTokenizerBase, benchmark: Benchmark, n: int
+    decoder: Decoder, tokenizer: PreTrainedTokenizerBase, n: int, benchmark: Benchmark
 ) -> dict[str, float]:
     samples = _validation(benchmark, n)
     prompts = [next(iter(benchmark.prompts.values()))(sample) for sample in samples]
@@ -47,12 +47,12 @@ def _answers(
     texts = [tokenizer.decode(response.ids, skip_special_tokens=True) for response in given]
     pairs = [(text, targets[r.job.request.id]) for text, r in zip(texts, given, strict=True)]
     right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
-    length = sum(len(response.ids) + response.ended for response in given) / n
-    return {"accuracy": round(right / n, 4), "tokens": round(length, 2)}
+    length = sum(len(response.ids) + response.ended for response in given) / len(samples)
+    return {"accuracy": round(right / len(samples), 4), "tokens": round(length, 2)}
 
 
 def choices(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, benchmark: Benchmark, n: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int, benchmark: Benchmark
 ) -> dict[str, dict[str, float]]:
     """A classifier's accuracy on the first `n` validation samples of its benchmark."""
     samples = _validation(benchmark, n)
@@ -64,11 +64,11 @@ def choices(
         for label, sample in zip(logits.argmax(-1).tolist(), samples, strict=True)
     ]
     right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
-    return {benchmark.name: {"accuracy": round(right / n, 4)}}
+    return {benchmark.name: {"accuracy": round(right / len(samples), 4)}}
 
 
 def likelihoods(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, suite: Suite, n: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n: int, suite: Suite
 ) -> dict[str, dict[str, float]]:
     """A language model's loss, nats a token, on the first `n` validation texts of every benchmark."""
     found = {}

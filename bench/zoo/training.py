@@ -96,10 +96,6 @@ class Recipe:
         """The stages that fine-tune the base."""
         return self.stages[1:]
 
-    def stage(self, name: str) -> Stage:
-        """The stage that trains the model called `name`. Raises KeyError when no stage does."""
-        return {stage.name: stage for stage in self.stages}[name]
-
     def quick(self) -> Recipe:
         """A smoke-test version: the same path through the code with a few tiny steps."""
         base, *experts = (replace(stage, steps=2, batch=4, warmup=1) for stage in self.stages)

@@ -18,11 +18,12 @@ from transformers import (
 )
 
 from bench.config import model_set, presets
+from bench.merging.merge import quiet
 from bench.run import run
 from bench.suites import EvalOptions
 from bench.zoo import glue, skills
 from bench.zoo.__main__ import MODELS
-from bench.zoo.card import scores
+from bench.zoo.facts import scores
 from methods.task_arithmetic import TaskArithmetic
 from tasks.catalogue import resolve
 from tasks.contract import Benchmark
@@ -129,7 +130,7 @@ def test_lambda_was_chosen_on_validation(suite: str, tmp_path: Path) -> None:
         board = run(
             ["task_arithmetic"], EvalOptions(suite=suite, split="validation"), models=suite, base=None,
             experts=[], settings=[f"lambda={scale}"], runs=tmp_path, db=tmp_path / "leaderboard.duckdb",
-            say=lambda text: None,
+            say=quiet,
         ).board  # fmt: skip
         rows = {row.name: row.accuracy for row in board.rows}
         merged = rows["task_arithmetic" if scale == default else f"task_arithmetic lambda={scale}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import presets
+from bench.merging.merge import quiet
 from bench.run import run
 from bench.suites import EvalOptions
 from bench.zoo.__main__ import MODELS
@@ -32,7 +33,7 @@ def road(
 ) -> Board:
     return run(
         methods, EvalOptions(suite=suite, split=split), models="mini_l2s", base=None, experts=[],
-        settings=settings or [], runs=runs, db=runs / "leaderboard.duckdb", say=lambda text: None,
+        settings=settings or [], runs=runs, db=runs / "leaderboard.duckdb", say=quiet,
     ).board  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bench.zoo import card, glue, l2s, skills, words
+from bench.zoo import facts, glue, l2s, skills, words
 from bench.zoo.__main__ import MODELS, RECIPES, main, rewrite_cards, train_family
-from bench.zoo.card import parameters, render, scores, sha256
+from bench.zoo.card import render
 from bench.zoo.data import IGNORE, batches
+from bench.zoo.facts import parameters, scores, sha256
 from bench.zoo.l2s import BASE_NAME, EXPERT_NAME, Problems
+from bench.zoo.snapshot import answers, choices
 from bench.zoo.tokenizer import build_tokenizer, vocabulary
 from bench.zoo.training import Recipe, Stage, learning_rate_factor, loss_sum
-from tasks.contract import Example
+from tasks.contract import Benchmark, Example
 from tasks.mini_glue.sentences import TASKS, sentences
 from tasks.mini_l2s import problems as generator
 from tasks.mini_l2s.problems import LEVELS, STYLES, problems, train_stream
@@ -142,10 +145,29 @@ def test_a_snapshot_costs_the_training_nothing() -> None:
     assert found["mini_gsm"]["accuracy"] > 0.2 and 5 < found["mini_gsm"]["tokens"] < 12
 
 
+def _only_three(benchmark: Benchmark) -> Benchmark:
+    """A benchmark with three samples in every split."""
+    return replace(benchmark, load=lambda split, folder: (benchmark.load(split, folder)[0][:3], None))
+
+
+def test_a_snapshot_of_a_small_split_divides_by_what_is_there() -> None:
+    """mini_aime's validation split has 60 problems where 100 are asked for: no accuracy may end at 0.6."""
+    expert = Qwen2ForCausalLM.from_pretrained(MODELS / EXPERT_NAME, dtype=torch.float32)
+    suite = replace(l2s.SUITE, benchmarks=tuple(_only_three(b) for b in l2s.SUITE.benchmarks[:1]))
+    (found,) = answers(expert, build_tokenizer(), 7, suite).values()
+    assert found == answers(expert, build_tokenizer(), 3, suite)["mini_gsm"]
+    assert found["accuracy"] in (0.6667, 1.0) and found["tokens"] > 40
+    judge = AutoModelForSequenceClassification.from_pretrained(MODELS / "glue-sentiment", dtype=torch.float32)
+    few = _only_three(glue.SUITE.benchmarks[0])
+    (found,) = choices(judge, words.build_tokenizer(), 7, few).values()
+    assert found == choices(judge, words.build_tokenizer(), 3, few)["mini_sentiment"]
+    assert found["accuracy"] in (0.6667, 1.0)
+
+
 @pytest.mark.parametrize("name", PAIR)
 def test_saved_tokenizer_is_the_built_one(name: str) -> None:
     saved = AutoTokenizer.from_pretrained(MODELS / name)
-    assert saved.get_vocab() == vocabulary()
+    assert saved.get_vocab() == vocabulary().ids
     text = problems("mini_gsm", "test", 1)[0].prompt
     assert saved(text)["input_ids"] == build_tokenizer()(text)["input_ids"]
     assert (saved.pad_token, saved.eos_token, saved.unk_token) == ("<pad>", "<eos>", "<unk>")
@@ -268,7 +290,7 @@ def test_quick_recipe_runs_end_to_end_and_repeats(tmp_path: Path, family: str) -
 
 def test_cards_are_written_again_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the scores, which are tested above."""
-    monkeypatch.setattr(card, "scores", lambda folder, recipe, limit=None: _card(folder.name)["test_scores"])
+    monkeypatch.setattr(facts, "scores", lambda folder, recipe, limit=None: _card(folder.name)["test_scores"])
     for _, stage in STAGES:
         shutil.copytree(MODELS / stage.name, tmp_path / stage.name)
         (tmp_path / stage.name / "README.md").unlink()
