@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.as_is import evaluate_models
 from bench.errors import BadInput
+from bench.merging.merge import quiet
 from bench.models.checkpoint import locate
 from bench.run import run
 from bench.suites import EvalOptions
@@ -19,10 +20,6 @@ from results.errors import StoreError
 from results.store import Store
 
 OPTIONS = EvalOptions(suite="mini_gsm", limit=3)
-
-
-def quiet(text: str) -> None:
-    pass
 
 
 def copy(name: str, to: Path) -> Path:

@@ -17,6 +17,7 @@ from bench.engines.contract import Choice, Request
 from bench.engines.hf import HFEngine
 from bench.errors import BadInput
 from bench.evaluation.experts import check_heads, expert_of
+from bench.merging.merge import quiet
 from bench.models.checkpoint import Checkpoint
 from bench.suites import EvalOptions
 from results.board import Board
@@ -123,7 +124,7 @@ def merged(folder: Path, runs: Path) -> Board:
     experts = [str(folder / domain) for domain in LABELS]
     return road.run(
         ["task_arithmetic"], EvalOptions(suite="choosing"), models=None, base=str(folder / "base"), experts=experts,
-        settings=[], runs=runs, db=runs / "leaderboard.duckdb", say=lambda text: None,
+        settings=[], runs=runs, db=runs / "leaderboard.duckdb", say=quiet,
     ).board  # fmt: skip
 
 
@@ -173,13 +174,13 @@ def test_a_stranger_answers_with_its_own_head(folder: Path, tmp_path: Path) -> N
     options = EvalOptions(suite="tiny_mood")
     (row,) = evaluate_models(
         [str(folder / "mood")], options, models=None, rescore=False, runs=tmp_path, db=tmp_path / "x.duckdb",
-        say=lambda text: None,
+        say=quiet,
     ).board.rows  # fmt: skip
     assert row.complete and row.kind == "base"
     with pytest.raises(BadInput, match="3 outputs"):
         evaluate_models(
             [str(folder / "topic")], options, models=None, rescore=False, runs=tmp_path, db=tmp_path / "x.duckdb",
-            say=lambda text: None,
+            say=quiet,
         )  # fmt: skip
 
 
@@ -193,5 +194,5 @@ def test_a_merge_does_not_answer_with_another_head_than_that_of_its_expert(
     with pytest.raises(BadInput, match="mood was changed since .* its task head is another one"):
         evaluate_models(
             [str(merge)], EvalOptions(suite="choosing"), models=None, rescore=False, runs=tmp_path,
-            db=tmp_path / "leaderboard.duckdb", say=lambda text: None,
+            db=tmp_path / "leaderboard.duckdb", say=quiet,
         )  # fmt: skip

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from bench.errors import BadInput
 from bench.merging.merge import MergeResult, Place, merge
@@ -31,7 +30,7 @@ from tests.helpers.checkpoints import (
     write_checkpoint,
 )
 from tests.helpers.disks import mounted
-from tests.helpers.models import gpt2, qwen2, save
+from tests.helpers.models import gpt2, open_model, qwen2, save
 
 ROOT = Path(__file__).resolve().parents[2]
 HALF: dict[str, Any] = {"lambda_": 0.5}
@@ -58,7 +57,7 @@ def test_the_result_opens_with_transformers_and_holds_the_expected_weights(kind:
     models = [gpt2(s) if kind == "gpt2" else qwen2(s, tied=kind == "qwen2 tied") for s in (0, 1)]
     for model, name in zip(models, ("base", "expert"), strict=True):
         save(model, tmp_path / name)
-    merged = _opened(_merge(tmp_path, lambda_=0.5).path)
+    merged = open_model(_merge(tmp_path, lambda_=0.5).path)
     expected = _between(*(dict(model.named_parameters()) for model in models))
     found = dict(merged.named_parameters())
     assert set(found) == set(expected)
@@ -73,7 +72,7 @@ def test_fim_ties_runs_end_to_end_and_reports_its_layers(tmp_path: Path) -> None
     save(qwen2(0), tmp_path / "base")
     save(qwen2(1), tmp_path / "expert")
     result = _merge(tmp_path, method="fim_ties", length=8)
-    _opened(result.path)
+    open_model(result.path)
     alphas = sorted(value for _, metric, value in result.manifest["layers"] if metric == "alpha")
     assert alphas == pytest.approx([0.5, 0.731059], abs=1e-6)
     assert len(result.manifest["statistics"]["fisher"]) == 1
@@ -110,7 +109,7 @@ def test_shards_hold_the_same_tensors_and_the_index_finds_them(
         with safe_open(out / file, "pt") as opened:
             assert torch.equal(opened.get_tensor(name), whole[name])
     assert set(index["weight_map"]) == set(whole)
-    torch.testing.assert_close(dict(_opened(out).named_parameters()), whole)
+    torch.testing.assert_close(dict(open_model(out).named_parameters()), whole)
     shutil.copytree(out, tmp_path / "again" / "base")
     shutil.copytree(out, tmp_path / "again" / "expert")
     again = _merge(tmp_path / "again", lambda_=0.5)
@@ -143,7 +142,7 @@ def test_tied_and_untied_heads(base_tied: bool, option: str, tmp_path: Path) -> 
     save(base, tmp_path / "base")
     save(expert, tmp_path / "expert")
     result = _merge(tmp_path, lambda_=0.5, tied_mismatch=option)
-    merged = _opened(result.path)
+    merged = open_model(result.path)
     tied = option == "follow_base" and base_tied
     assert merged.config.tie_word_embeddings == tied == result.manifest["tied"]
     assert any("tied heads differ" in note and option in note for note in result.manifest["notes"])
@@ -189,7 +188,7 @@ def test_out_dtype_is_the_files_dtype_and_the_one_it_opens_in(option: str, tmp_p
     dtype = torch.bfloat16 if option == "base" else getattr(torch, option)
     base, expert = ({n: t.float() for n, t in tensors_of(tmp_path / m).items()} for m in ("base", "expert"))
     exact = {name: base[name] + 0.3 * (expert[name] - base[name]) for name in base}
-    stored, opened = tensors_of(result.path), dict(_opened(result.path).named_parameters())
+    stored, opened = tensors_of(result.path), dict(open_model(result.path).named_parameters())
     for name, values in exact.items():
         assert stored[name].dtype == opened[name].dtype == dtype
         assert torch.equal(stored[name], values.to(dtype)) and torch.equal(stored[name], opened[name])
@@ -331,7 +330,7 @@ def test_a_killed_merge_leaves_no_checkpoint_and_the_next_one_succeeds(at: str, 
         tmp_path / name for name in ("base", "expert", "out")
     ]
     assert not (tmp_path / ".out.partial").exists()
-    _opened(result.path)
+    open_model(result.path)
 
 
 def test_two_processes_with_the_same_merge_do_it_once(tmp_path: Path) -> None:
@@ -340,7 +339,7 @@ def test_two_processes_with_the_same_merge_do_it_once(tmp_path: Path) -> None:
     said = [child.communicate(timeout=300)[0].splitlines()[-1] for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert sorted(said) == ["merged", "reused"]
-    _opened(tmp_path / "out")
+    open_model(tmp_path / "out")
 
 
 def test_an_interrupted_merge_cleans_up(tmp_path: Path) -> None:
@@ -455,10 +454,3 @@ def test_every_tensor_of_many_blocks_is_merged(tmp_path: Path) -> None:
     assert len(merged) == 963
     for name, values in expert.items():
         torch.testing.assert_close(merged[name], values, atol=1e-6, rtol=0)
-
-
-def _opened(path: Path) -> PreTrainedModel:
-    """The model as a user would open it; a missing or surplus weight fails."""
-    model, report = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
-    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
-    return model

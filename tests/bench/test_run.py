@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.errors import BadInput, CheckFailed
+from bench.merging.merge import quiet
 from bench.recipe import method_names
 from bench.road import RunReport
 from bench.run import run
@@ -20,7 +21,7 @@ from bench.suites import EvalOptions
 def ran(tmp_path: Path, *methods: str) -> RunReport:
     return run(
         methods, EvalOptions(suite="mini_gsm", limit=2), models="mini_l2s", base=None, experts=[], settings=[],
-        runs=tmp_path, db=tmp_path / "leaderboard.duckdb", say=lambda text: None,
+        runs=tmp_path, db=tmp_path / "leaderboard.duckdb", say=quiet,
     )  # fmt: skip
 
 

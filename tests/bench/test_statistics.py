@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from bench.alignment.align import align
 from bench.errors import BadInput
-from bench.merging.merge import Place
+from bench.merging.merge import Place, quiet
 from bench.recipe import Recipe, build_recipe
 from bench.statistics import DATA, RECORD, Statistic, provide, subjects
 from bench.statistics.random_tokens import fisher, module_inputs
@@ -174,4 +174,4 @@ def _recipe(
 def _provide(recipe: Recipe, folder: Path) -> Statistic:
     place = Place(folder)
     (subject,) = subjects(recipe.method.needs()[0], recipe, align(recipe).targets)
-    return provide(subject, folder=place.statistics, memory=place.fingerprints, say=lambda text: None)
+    return provide(subject, folder=place.statistics, memory=place.fingerprints, say=quiet)

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 
 def qwen2(seed: int, *, tied: bool = False, **overrides: Any) -> PreTrainedModel:
@@ -15,7 +22,7 @@ def qwen2(seed: int, *, tied: bool = False, **overrides: Any) -> PreTrainedModel
         "vocab_size": 17, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 32, "dtype": "float32",
     }  # fmt: skip
-    return _randomised(Qwen2ForCausalLM(Qwen2Config(**config, tie_word_embeddings=tied, **overrides)), seed)
+    return randomised(Qwen2ForCausalLM(Qwen2Config(**config, tie_word_embeddings=tied, **overrides)), seed)
 
 
 def gpt2(seed: int) -> PreTrainedModel:
@@ -24,7 +31,7 @@ def gpt2(seed: int) -> PreTrainedModel:
         vocab_size=17, n_embd=8, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0,
         resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
     )  # fmt: skip
-    return _randomised(GPT2LMHeadModel(config), seed)
+    return randomised(GPT2LMHeadModel(config), seed)
 
 
 def save(model: PreTrainedModel, folder: Path) -> Path:
@@ -33,7 +40,15 @@ def save(model: PreTrainedModel, folder: Path) -> Path:
     return folder
 
 
-def _randomised(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+def open_model(path: Path) -> PreTrainedModel:
+    """A language model as its user would open it; a missing or surplus weight fails."""
+    model, report = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return model
+
+
+def randomised(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """The model with every parameter normal, of standard deviation 0.3; not for training."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

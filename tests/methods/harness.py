@@ -27,7 +27,9 @@ from bench.merging.merge import MergeResult, Place, merge
 from bench.recipe import Recipe, build_method, build_recipe
 from bench.statistics import Subject, subjects
 from bench.statistics import plant as plant_all
-from methods.common.contract import Method
+from methods.common.contract import Method, Piece, Seen, Unit
+from methods.common.order_statistics import OrderStatistics
+from methods.common.selection import Selection
 from tasks.contract import Example
 from tests.helpers.checkpoints import Tensors, tensors_of, write_checkpoint
 
@@ -106,6 +108,19 @@ def plant(recipe: Recipe, place: Place, statistics: Mapping[str, Planted]) -> No
 def set_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     """Merge in runs of `block` elements (a multiple of 65,536) from now on."""
     monkeypatch.setattr("bench.merging.merge.Job", partial(Job, block=block))
+
+
+def searched(wanted: Selection | OrderStatistics, pieces: Sequence[Piece]) -> Seen:
+    """What the executor does with passes: every piece is observed, what is learnt is combined by scope."""
+    seen = Seen()
+    for one in wanted.passes():
+        totals: dict[str, object] = {}
+        for piece in pieces:
+            key, found = piece.info.key(one.scope), one.observe(Unit("unit", {"weight": piece}), seen)
+            totals[key] = one.combine(totals[key], found) if key in totals else found
+        for key, total in totals.items():
+            seen.put(one, key, one.finish(total, seen, key))
+    return seen
 
 
 def some_data(method: Method, experts: int) -> tuple[ExampleSet, ...]:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from methods.common.contract import Piece, Role, Scope, Seen, TensorInfo, Unit
+from methods.common.contract import Piece, Role, Scope, TensorInfo
 from methods.common.order_statistics import OrderStatistics, order_keys, value_of
+from tests.methods.harness import searched
 
 FEW = st.sampled_from(
     [float(np.float32(x)) for x in (0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0, 1.0000001, -3e38, 3e38)]
@@ -30,7 +31,7 @@ def test_values_at_positions_are_those_of_a_sort(rows: np.ndarray, at: float, pi
     position = min(n - 1, int(at * n))
     wanted = OrderStatistics("w", "model", lambda n: (0, position, n - 1), lambda p, seen: p.experts)
     parts = [part for part in np.array_split(rows, pieces, axis=1) if part.size]
-    found = _search(wanted, [_piece(torch.from_numpy(part.copy()), 0) for part in parts])["model"]
+    found = searched(wanted, [_piece(torch.from_numpy(part.copy()), 0) for part in parts]).all("w")["model"]
     np.testing.assert_array_equal(np.array(found), np.sort(rows, axis=1)[:, [0, position, n - 1]])
 
 
@@ -45,7 +46,7 @@ def test_keys_order_like_numbers_and_lead_back_to_them(values: np.ndarray) -> No
 
 def test_positions_outside_the_vector_mean_its_ends() -> None:
     wanted = OrderStatistics("w", "model", lambda n: (-1, n, 10 * n), lambda p, seen: p.experts)
-    found = _search(wanted, [_piece(torch.tensor([[2.0, -1.0, 5.0]]), 0)])
+    found = searched(wanted, [_piece(torch.tensor([[2.0, -1.0, 5.0]]), 0)]).all("w")
     assert found == {"model": [[-1.0, 5.0, 5.0]]}
 
 
@@ -60,7 +61,7 @@ def test_positions_outside_the_vector_mean_its_ends() -> None:
 def test_scopes_are_searched_apart(scope: Scope, smallest: dict[str, float]) -> None:
     rows = ([5.0, -8.0], [4.0, 3.0], [1.0, 2.0])
     wanted = OrderStatistics("w", scope, lambda n: (0,), lambda piece, seen: piece.experts)
-    found = _search(wanted, [_piece(torch.tensor([row]), i) for i, row in enumerate(rows)])
+    found = searched(wanted, [_piece(torch.tensor([row]), i) for i, row in enumerate(rows)]).all("w")
     assert {key: value[0][0] for key, value in found.items()} == smallest
 
 
@@ -68,16 +69,3 @@ def _piece(experts: torch.Tensor, order: int) -> Piece:
     n = experts.shape[1]
     info = TensorInfo(f"layers.{order // 2}.{order}.weight", (n,), Role.LINEAR, order // 2, order)
     return Piece(info, torch.zeros(n), experts, (1.0,) * len(experts))
-
-
-def _search(wanted: OrderStatistics, pieces: list[Piece]) -> dict[str, list[list[float]]]:
-    """What the executor does with passes."""
-    seen = Seen()
-    for one in wanted.passes():
-        totals: dict[str, object] = {}
-        for piece in pieces:
-            key, found = piece.info.key(one.scope), one.observe(Unit("unit", {"weight": piece}), seen)
-            totals[key] = one.combine(totals[key], found) if key in totals else found
-        for key, total in totals.items():
-            seen.put(one, key, one.finish(total, seen, key))
-    return seen.all("w")

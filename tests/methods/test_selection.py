@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from methods.common.contract import Piece, Role, Scope, Seen, TensorInfo, Unit
+from methods.common.contract import Piece, Role, Scope, Seen, TensorInfo
 from methods.common.selection import Selection, TrimRule, kept_count
 from tests.methods import oracle
+from tests.methods.harness import searched
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
 FEW = st.sampled_from([float(np.float32(x)) for x in (0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0, 1.0000001, 3e38)])
@@ -92,7 +93,7 @@ def _by_tensor(values: torch.Tensor, scope: Scope) -> list[int]:
         info = TensorInfo(f"layers.{order // 2}.{order}.weight", (8,), Role.LINEAR, order // 2, order)
         pieces.append(Piece(info, torch.zeros(8), row.unsqueeze(0), (1.0,)))
     selection = Selection("trim", scope, 0.25, "exact", score=_expert)
-    seen = _search(selection, pieces)
+    seen = searched(selection, pieces)
     return [int(selection.mask(piece, 0, seen).sum()) for piece in pieces]
 
 
@@ -118,18 +119,5 @@ def _masks(
     stacked = torch.from_numpy(np.stack(vectors))
     own = torch.from_numpy(np.zeros(n, np.float32) if base is None else base)
     pieces = _pieces(list(stacked.split(sizes, 1)), list(own.split(sizes)))
-    seen = _search(selection, pieces)
+    seen = searched(selection, pieces)
     return [torch.cat([selection.mask(p, m, seen) for p in pieces]).numpy() for m in range(len(vectors))]
-
-
-def _search(selection: Selection, pieces: list[Piece]) -> Seen:
-    """What the executor does with the passes of a selection."""
-    seen = Seen()
-    for one in selection.passes():
-        totals: dict[str, object] = {}
-        for piece in pieces:
-            key, found = piece.info.key(one.scope), one.observe(Unit("unit", {"weight": piece}), seen)
-            totals[key] = one.combine(totals[key], found) if key in totals else found
-        for key, total in totals.items():
-            seen.put(one, key, one.finish(total, seen, key))
-    return seen

@@ -23,11 +23,13 @@ from transformers import (
 
 from bench.alignment.align import align
 from bench.examples import ExampleSet
+from bench.merging.merge import quiet
 from bench.recipe import Recipe, build_recipe
 from bench.statistics import Statistic, Subject, provide, subjects
 from methods.common.contract import Need, Role
 from tasks.contract import Example
 from tests.bench.tiny import tokenizer
+from tests.helpers.models import randomised
 
 ROLES = (Role.EMBED, Role.POS_EMBED, Role.LINEAR, Role.BIAS, Role.NORM, Role.LM_HEAD)
 SIZE = len(tokenizer())
@@ -39,8 +41,7 @@ LABELLED = tuple(
 
 def write(folder: Path, kind: str, seed: int, near: Path | None = None, spread: float = 0.05) -> Path:
     """A model of a kind ("qwen2", "gpt2", "... tied", "... classifier"), its body near another's if one is given."""
-    model = _made(kind)
-    _randomise(model, seed, 0.3)
+    model = randomised(_made(kind), seed)
     if near is not None:
         loader = AutoModelForCausalLM if (near / "speaks").exists() else AutoModelForSequenceClassification
         start = dict(loader.from_pretrained(near).base_model.named_parameters())
@@ -74,13 +75,6 @@ def _made(kind: str) -> PreTrainedModel:
     return speaker(GPT2Config(**gpt)).eval()
 
 
-def _randomise(model: PreTrainedModel, seed: int, spread: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
-
-
 def family(folder: Path, kind: str, experts: int = 2, *, expert_kind: str | None = None) -> Recipe:
     """A recipe (Task Arithmetic: its arithmetic does not matter here) with examples for every expert."""
     base = write(folder / "base", kind, 1)
@@ -106,11 +100,7 @@ def of(recipe: Recipe, wanted: Need) -> tuple[Subject, ...]:
 
 
 def computed(
-    folder: Path,
-    recipe: Recipe,
-    wanted: Need,
-    say: Callable[[str], None] = lambda text: None,
-    only: int | None = None,
+    folder: Path, recipe: Recipe, wanted: Need, say: Callable[[str], None] = quiet, only: int | None = None
 ) -> list[Statistic]:
     """The statistic of every subject, or of one."""
     return [
