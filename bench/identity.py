@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -156,7 +157,7 @@ def _recall(memory: Path) -> dict[str, str]:
 def _remember(memory: Path, known: Mapping[str, str]) -> None:
     there = {place: mark for place, mark in known.items() if Path(place.split("|")[0]).exists()}
     memory.parent.mkdir(parents=True, exist_ok=True)
-    draft = memory.with_name(f"{memory.name}.{os.getpid()}")
+    draft = memory.with_name(f"{memory.name}.{os.getpid()}.{threading.get_ident()}")
     draft.write_text(json.dumps(there, indent=0), encoding="utf-8")
     draft.replace(memory)
 

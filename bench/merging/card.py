@@ -23,7 +23,10 @@ def model_card(manifest: Mapping[str, Any], card: Card, scores: Sequence[Mapping
         f"- expert `{e['name']}` (weight {e['weight']:g}, fingerprint `{e['fingerprint']}`)"
         for e in manifest["experts"]
     )
-    data = "".join(f"- data `{d['name']}`: {d['examples']} examples\n" for d in manifest.get("data", ()))
+    data = "".join(
+        f"- data `{d['name']}`: {d['examples']} examples (digest `{d['digest']}`)\n"
+        for d in manifest.get("data", ())
+    )
     notes = "".join(f"- {note}\n" for note in manifest.get("notes", ()))
     return f"""{_front(manifest)}
 # {card.title} of {manifest["base"]["name"]}
@@ -113,5 +116,6 @@ def command(manifest: Mapping[str, Any]) -> str:
     for key, value in manifest["parameters"].items():
         words += ["--set", f"{key}={value}"]
     for data in manifest.get("data", ()):
-        words += ["--data", data["name"]]
+        # A suite's own examples are in no file: their name and digest stand in the list above.
+        words += ["--data", data["name"] if Path(data["name"]).suffix else "EXAMPLES.jsonl"]
     return shlex.join([*words, "--out", "DIR"])

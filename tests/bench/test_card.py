@@ -93,4 +93,5 @@ def test_the_command_says_everything_that_decides_the_merge() -> None:
     assert [parse_expert(text) for text in given["expert"]] == list(zip(names, weights, strict=True))
     assert build_method("task_arithmetic", parse_settings(given["set_"])) == method
     assert [str(file) for file in given["data"]] == ["x y.jsonl", "z.jsonl"]
+    assert "--data EXAMPLES.jsonl" in command({**manifest, "data": [{"name": "mini_gsm train"}]}), "no file"
     assert "--data" not in command({**manifest, "data": []})
