@@ -96,7 +96,8 @@ class Benchmark:
     `data_dir` is a local folder of JSON lines or None for the default source. `splits` lists what exists:
     train and validation may serve training statistics and selection, test is only ever scored.
     `prompts` maps a prompt mode to a function from sample to prompt text; the first is the default.
-    `grader` builds the grader (heavy imports happen inside). `version` changes when prompts, data or
+    `grader` builds the grader (heavy imports happen inside); `also_graded_by` builds others whose verdicts are stored
+    and scored beside it, under their own names. `version` changes when prompts, data or
     protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
     classification: the model chooses among them by index instead of writing.
     `examples(split, data_dir)` gives the examples of "train" or "validation" that statistics may be computed
@@ -111,6 +112,7 @@ class Benchmark:
     prompts: Mapping[str, Callable[[Sample], str]]
     protocols: tuple[Draw, ...]
     grader: Callable[[], Grader]
+    also_graded_by: tuple[Callable[[], Grader], ...] = ()
     domain: str = "maths"
     labels: tuple[str, ...] = ()
     examples: Callable[[str, Path | None], list[Example]] | None = None
