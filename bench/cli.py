@@ -63,6 +63,20 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Compute t
 Budget = Annotated[
     int | None, typer.Option("--max-new-tokens", min=1, help="Overrides the benchmarks' budget.")
 ]
+TensorParallel = Annotated[
+    int | None, typer.Option("--tensor-parallel", min=1, help="GPUs that share one model (vllm) [1].")
+]
+GpuMemory = Annotated[
+    float | None,
+    typer.Option("--gpu-memory", min=0.01, max=1.0, help="Fraction of a GPU's memory (vllm) [vLLM's own]."),
+]
+ServerUrl = Annotated[
+    str | None,
+    typer.Option("--server-url", help="OpenAI-compatible server, up to and with /v1 (engine server)."),
+]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", min=1, help="Most requests under way at once (engine server).")
+]
 DataSplit = Annotated[
     str, typer.Option("--data-split", help="Examples for methods that need data: train or validation.")
 ]
@@ -121,6 +135,10 @@ def _options(
     max_new_tokens: int | None,
     data_dir: Path | None,
     prompt_mode: str | None,
+    tensor_parallel: int | None,
+    gpu_memory: float | None,
+    server_url: str | None,
+    concurrency: int | None,
 ) -> EvalOptions:
     from bench.suites import EvalOptions
 
@@ -135,6 +153,10 @@ def _options(
         max_new_tokens=max_new_tokens,
         data_dir=data_dir,
         prompt_mode=prompt_mode,
+        tensor_parallel=tensor_parallel,
+        gpu_memory=gpu_memory,
+        server_url=server_url,
+        concurrency=concurrency,
     )
 
 
@@ -152,6 +174,10 @@ def run(
     dtype: Dtype = None,
     batch_size: Batch = None,
     threads: Threads = None,
+    tensor_parallel: TensorParallel = None,
+    gpu_memory: GpuMemory = None,
+    server_url: ServerUrl = None,
+    concurrency: Concurrency = None,
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,
     prompt_mode: PromptMode = None,
@@ -164,8 +190,9 @@ def run(
     from bench.run import run as road
 
     options = _options(
-        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode
-    )
+        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
+        tensor_parallel, gpu_memory, server_url, concurrency,
+    )  # fmt: skip
     report = road(
         method.split(","),
         options,
@@ -258,6 +285,10 @@ def evaluate_command(
     dtype: Dtype = None,
     batch_size: Batch = None,
     threads: Threads = None,
+    tensor_parallel: TensorParallel = None,
+    gpu_memory: GpuMemory = None,
+    server_url: ServerUrl = None,
+    concurrency: Concurrency = None,
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,
     prompt_mode: PromptMode = None,
@@ -269,8 +300,9 @@ def evaluate_command(
     from bench.as_is import evaluate_models
 
     options = _options(
-        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode
-    )
+        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
+        tensor_parallel, gpu_memory, server_url, concurrency,
+    )  # fmt: skip
     report = evaluate_models(
         model or [], options, models=models, rescore=rescore, runs=runs, db=_database(runs, db), say=_say
     )

@@ -71,7 +71,7 @@ class Road:
         report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
         self.note(report.sentence())
         if report.generated:  # what was chosen for us, now that it is known
-            _, dtype = engine_identity(options.engine, target.path, dtype=options.dtype)
+            _, dtype = engine_identity(options.engine, target.path, **options.engine_options())
             self.facts.update(
                 engine=options.engine, dtype=dtype, batch_size=report.batch_size, threads=report.threads
             )

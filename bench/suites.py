@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BadInput, unknown
 from tasks.catalogue import resolve
@@ -25,19 +26,30 @@ class EvalOptions:
     max_new_tokens: int | None = None
     data_dir: Path | None = None
     prompt_mode: str | None = None
+    tensor_parallel: int | None = None
+    gpu_memory: float | None = None
+    server_url: str | None = None
+    concurrency: int | None = None
+
+    def engine_options(self) -> dict[str, Any]:
+        """What of these concerns the engine, as `bench.engines` takes it."""
+        names = (
+            "dtype", "batch_size", "threads", "tensor_parallel", "gpu_memory", "server_url", "concurrency",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
 
 
 def chosen_suite(options: EvalOptions) -> Suite:
     """The suite, after checking split, prompt mode and engine against it."""
-    from bench.engines import ENGINES
+    from bench.engines import check_engine
     from bench.engines.hf import DTYPES
 
     try:
         suite = resolve(options.suite)
     except UnknownName as error:
         raise unknown("suite or benchmark", error.name, error.known) from error
-    if options.engine not in ENGINES:
-        raise unknown("engine", options.engine, ENGINES)
+    labels = any(benchmark.labels for benchmark in suite.benchmarks)
+    check_engine(options.engine, labels=labels, **options.engine_options())
     for benchmark in suite.benchmarks:
         if options.split not in benchmark.splits:
             raise unknown(f"split of {benchmark.name}", options.split, benchmark.splits)

@@ -1,38 +1,68 @@
-"""Engines by name. Asking what an engine is costs nothing; loading one imports what it needs."""
+"""Engines by name. Asking what an engine is costs nothing; loading one imports what it needs.
+
+An engine is one file here and one entry in `FILES`. The file defines
+
+* `TAKES`: the options of `EngineOptions` that it heeds; others are refused, none is ignored;
+* `CLASSIFIES`: whether it chooses labels under a classifier's head, beside writing texts;
+* `identity(path, options)`: (family, dtype), what of it changes a text, known before anything is loaded;
+* `load(path, options)`: the loaded `Engine`; BadInput when it is not installed or the model does not suit it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench.engines.contract import Engine
-from bench.errors import unknown
+from bench.engines.contract import Engine, EngineOptions
+from bench.errors import BadInput, unknown
 
-ENGINES = ("hf",)
+FILES = {"hf": "bench.engines.hf"}
+ENGINES = tuple(FILES)
+_COMMON = {"dtype", "answers"}
 
 
 def engine_identity(name: str, path: Path, **options: Any) -> tuple[str, str]:
     """(family, dtype) that the engine would have: what of it changes a text, known before anything is loaded.
 
-    Raises BadInput for an unknown engine.
+    Raises BadInput for an unknown engine, and for options that it does not take.
     """
-    _check(name)
-    from bench.engines.hf import FAMILY, planned_dtype
-
-    return FAMILY, planned_dtype(path, device=options.get("device"), dtype=options.get("dtype"))
+    family, dtype = _file(name).identity(Path(path), _options(name, options))
+    return family, dtype
 
 
 def load(name: str, path: Path, **options: Any) -> Engine:
-    """Load the checkpoint at `path` into the engine called `name`. Raises BadInput for an unknown one.
+    """Load the checkpoint at `path` into the engine called `name`. Raises BadInput as `engine_identity` does.
 
     `answers="labels"` loads the body alone: such an engine classifies and does not write.
     """
-    _check(name)
-    from bench.engines.hf import HFEngine
-
-    return HFEngine(path, **options)
+    engine: Engine = _file(name).load(Path(path), _options(name, options))
+    return engine
 
 
-def _check(name: str) -> None:
-    if name not in ENGINES:
+def check_engine(name: str, *, labels: bool = False, **options: Any) -> None:
+    """Refuse, before any work, an unknown engine, options that it would ignore, and labels it cannot choose."""
+    _options(name, options)
+    if labels and not _file(name).CLASSIFIES:
+        able = ", ".join(other for other in ENGINES if _file(other).CLASSIFIES)
+        raise BadInput(f"engine {name} writes texts and chooses no labels: take --engine {able}")
+
+
+def _file(name: str) -> Any:
+    """The file of an engine; heavy imports happen in its functions only."""
+    if name not in FILES:
         raise unknown("engine", name, ENGINES)
+    return import_module(FILES[name])
+
+
+def _options(name: str, given: dict[str, Any]) -> EngineOptions:
+    options = EngineOptions(**given)
+    takes = _COMMON | set(_file(name).TAKES)
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value is not None and field.name not in takes:
+            raise BadInput(
+                f"engine {name} does not take --{field.name.replace('_', '-')} (given: {value}): leave it out"
+            )
+    return options

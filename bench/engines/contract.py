@@ -52,8 +52,32 @@ class Choice:
 Answers = Literal["text", "labels"]
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is loaded; None means the engine's own choice. Each engine says which of them it takes.
+
+    `batch_size`: most sequences decoded together; `threads`: compute threads of a processor;
+    `tensor_parallel`: GPUs that share one model; `gpu_memory`: fraction of a GPU's memory, 0 to 1;
+    `server_url`: where an OpenAI-compatible server listens; `concurrency`: most requests under way at once.
+    `answers="labels"` loads the body alone: such an engine classifies and does not write.
+    """
+
+    device: str | None = None
+    dtype: str | None = None
+    batch_size: int | None = None
+    threads: int | None = None
+    tensor_parallel: int | None = None
+    gpu_memory: float | None = None
+    server_url: str | None = None
+    concurrency: int | None = None
+    answers: Answers = "text"
+
+
 class Engine(Protocol):
-    """A loaded model. `family` and `dtype` change the text and are part of a response's identity."""
+    """A loaded model. `family` and `dtype` change the text and are part of a response's identity.
+
+    `batch_size` and `threads` are recorded beside it. Whoever loads an engine closes it.
+    """
 
     family: str
     dtype: str
@@ -67,6 +91,11 @@ class Engine(Protocol):
     def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
         """Yield the labels chosen by the model's body under the task head of the classifier at `head`.
 
-        The label is the most probable one: sampling and seed of the requests have no part in it.
+        The label is the most probable one: sampling and seed of the requests have no part in it. Raises BadInput
+        for an engine that only writes.
         """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds (processes, memory, connections). It answers nothing afterwards."""
         ...

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.engines.contract import Answers, Choice, Completion, Request
+from bench.engines.contract import Answers, Choice, Completion, EngineOptions, Request
 from bench.errors import BadInput, unknown
 from bench.models.loading import load_body, load_model, require_tokenizer, with_head
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bench.engines.decoding import Job, Tokens
 
 FAMILY = "hf"
+TAKES = {"device", "batch_size", "threads"}
+CLASSIFIES = True
 DTYPES = ("float32", "bfloat16", "float16")
 MAX_BATCH = 256
 CACHE_BYTES = 2 << 30  # key-value cache that the default batch size aims at
@@ -53,6 +55,23 @@ def planned_dtype(path: Path, *, device: str | None, dtype: str | None) -> str:
         return "float32"
     config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def identity(path: Path, options: EngineOptions) -> tuple[str, str]:
+    """Family and dtype, known without loading."""
+    return FAMILY, planned_dtype(path, device=options.device, dtype=options.dtype)
+
+
+def load(path: Path, options: EngineOptions) -> HFEngine:
+    """The loaded engine."""
+    return HFEngine(
+        path,
+        device=options.device,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        answers=options.answers,
+    )
 
 
 class HFEngine:
@@ -122,6 +141,10 @@ class HFEngine:
 
         classifier = with_head(self.model.base_model, Path(head))
         yield from choices(classifier, self._tokens(requests, room=0), batch_size=self.batch_size)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self.model = None
 
     def _jobs(self, requests: Sequence[Request]) -> list[Job]:
         from bench.engines.decoding import Job

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ def evaluate(
 
 def _response_ids(target: EvalTarget, pools: Sequence[Pool], options: EvalOptions) -> list[list[str]]:
     """The ids of the responses that every pool asks for."""
-    family, dtype = engines.engine_identity(options.engine, target.path, dtype=options.dtype)
+    family, dtype = engines.engine_identity(options.engine, target.path, **options.engine_options())
     heads = [target.head(pool.benchmark) for pool in pools]
     return [
         pool.ids(target.fingerprint, family, dtype, head=head.fingerprint if head else None)
@@ -145,16 +145,11 @@ def _sample(
     """Generate the missing responses with one loaded engine; each is spooled as soon as it is finished."""
     writes = any(not pool.benchmark.labels for pool, _ in missing.values())
     engine = engines.load(
-        options.engine,
-        target.path,
-        dtype=options.dtype,
-        batch_size=options.batch_size,
-        threads=options.threads,
-        answers="text" if writes else "labels",
+        options.engine, target.path, answers="text" if writes else "labels", **options.engine_options()
     )
     done = _Sampled(batch_size=engine.batch_size, threads=engine.threads)
     started = time.perf_counter()
-    with _bar(f"{target.name}: answering", len(missing), show=progress) as advance:
+    with closing(engine), _bar(f"{target.name}: answering", len(missing), show=progress) as advance:
         for rows in answered(target, engine, missing):
             spool.append_many("responses", rows)
             done.responses += len(rows)
