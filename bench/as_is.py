@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.choice import recorded_name, set_of, set_with, short, specs_of
 from bench.config import ModelSet, model_set
+from bench.engines.served import check_one_model
 from bench.errors import BadInput
 from bench.road import Road, RunReport, Say, board_of, check_stored_set, opened
 from bench.suites import EvalOptions, chosen_suite
@@ -28,18 +29,21 @@ def evaluate_models(
     say: Say,
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
-    from bench.evaluation.questions import pools
+    from bench.evaluation.questions import check_prompts, pools, remarks
     from bench.lineage import stored_targets
 
     suite = chosen_suite(options)
     if not specs and not models and not rescore:
         raise BadInput("name what to evaluate: --model FOLDER, --model zoo:NAME, or --models SET")
     named = specs or (specs_of(model_set(models)) if models and not rescore else [])
-    checkpoints = [_open(spec) for spec in named]
+    check_one_model(options.engine, len(named))
+    checkpoints = [open_model(spec) for spec in named]
     found = model_set(models) if models and named else None
     asked = pools(suite, options)
+    check_prompts(asked, [checkpoint.path for checkpoint in checkpoints])
     with opened(runs, db, say) as road:
-        targets = [_identified(road, checkpoint, found) for checkpoint in checkpoints]
+        road.note_all(remarks(asked))
+        targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
         if not named:
             check_stored_set(road.store, models)
             targets = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
@@ -54,7 +58,8 @@ def evaluate_models(
     return RunReport(board, road.summary)
 
 
-def _open(spec: str) -> Checkpoint:
+def open_model(spec: str) -> Checkpoint:
+    """A model by folder, Hub id or zoo:NAME. Raises BadInput where there is none, or no tokenizer."""
     from bench.models.checkpoint import Checkpoint, locate
     from bench.models.loading import require_tokenizer
 
@@ -63,7 +68,7 @@ def _open(spec: str) -> Checkpoint:
     return model
 
 
-def _identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTarget:
+def identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTarget:
     """Record what a model is (a merge of ours, a member of a configured set, or a stranger) and return it."""
     from bench.evaluation.experts import Expert
     from bench.identity import fingerprint
@@ -106,7 +111,7 @@ def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) 
     if model.name not in specs_of(found):
         members = ", ".join(specs_of(found))
         raise BadInput(f"{model.name} is not in the model set {found.name} ({members}): leave out --models")
-    base, *marks = [fingerprint(_open(spec).path, road.place.fingerprints) for spec in specs_of(found)]
+    base, *marks = [fingerprint(open_model(spec).path, road.place.fingerprints) for spec in specs_of(found)]
     label = next((domain for domain, spec in found.experts.items() if spec == model.name), None)
     row = expert_row(label, model, mark, base, found.name) if label else base_row(model, mark, found.name)
     road.record("checkpoints", [row])

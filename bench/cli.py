@@ -80,6 +80,17 @@ Concurrency = Annotated[
 DataSplit = Annotated[
     str, typer.Option("--data-split", help="Examples for methods that need data: train or validation.")
 ]
+Samples = Annotated[
+    int | None,
+    typer.Option("--samples", min=0, help="Sampled responses a question, for votes; 0 leaves them out."),
+]
+FixedTokenizer = Annotated[
+    str | None,
+    typer.Option("--fixed-tokenizer", help="Count lengths under this tokenizer too: folder or Hub id."),
+]
+GraderName = Annotated[
+    str | None, typer.Option("--grader", help="Show this grader's numbers [the benchmarks' first].")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -138,6 +149,7 @@ def _options(
     tensor_parallel: int | None,
     gpu_memory: float | None,
     server_url: str | None,
+    samples: int | None,
     concurrency: int | None,
 ) -> EvalOptions:
     from bench.suites import EvalOptions
@@ -158,6 +170,7 @@ def _options(
         server_url=server_url,
         concurrency=concurrency,
     )
+        samples=samples,
 
 
 @app.command()
@@ -190,8 +203,9 @@ def run(
     from bench.run import run as road
 
     options = _options(
+    samples: Samples = None,
         suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
-        tensor_parallel, gpu_memory, server_url, concurrency,
+        samples, tensor_parallel, gpu_memory, server_url, served_model, concurrency, fixed_tokenizer,
     )  # fmt: skip
     report = road(
         method.split(","),
@@ -301,8 +315,9 @@ def evaluate_command(
 
     options = _options(
         suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
-        tensor_parallel, gpu_memory, server_url, concurrency,
+        samples, tensor_parallel, gpu_memory, server_url, served_model, concurrency, fixed_tokenizer,
     )  # fmt: skip
+    samples: Samples = None,
     report = evaluate_models(
         model or [], options, models=models, rescore=rescore, runs=runs, db=_database(runs, db), say=_say
     )

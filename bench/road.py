@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,6 +54,11 @@ class Road:
         """Say something now and keep it for the report."""
         self.summary.append(text)
         self.say(text)
+
+    def note_all(self, texts: Iterable[str]) -> None:
+        """Note each of them."""
+        for text in texts:
+            self.note(text)
 
     def record(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Append the rows that say something new."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.choice import chosen_models, recorded_name
 from bench.config import ModelSet
+from bench.engines.served import check_one_model
 from bench.errors import BadInput
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
@@ -41,12 +42,13 @@ def run(
     Of several methods, one that fails on the way does not lose the others' results: the report names it.
     """
     from bench.evaluation.experts import check_heads
-    from bench.evaluation.questions import pools
+    from bench.evaluation.questions import check_prompts, pools, remarks
     from bench.models.loading import require_tokenizer
     from bench.recipe import parse_settings
     from bench.recipes import Asked, recipes_of
 
     suite = chosen_suite(options)
+    check_one_model(options.engine, 2 + len(experts))
     chosen = chosen_models(models, base, experts, suite=suite.name)
     recipes, refused = recipes_of(
         methods, Asked(chosen, suite, options, parse_settings(settings), data_split)
@@ -55,7 +57,9 @@ def run(
     for model in (recipes[0].base, *recipes[0].experts):
         require_tokenizer(model.path, model.name)
     asked = pools(suite, options)
+    check_prompts(asked, [model.path for model in (recipes[0].base, *recipes[0].experts)])
     with opened(runs, db, say) as road:
+        road.note_all(remarks(asked))
         attempts = Attempts(road, alone=len(recipes) == 1)
         parents, name = _record_parents(road, recipes[0], chosen)
         merges = _merge_and_record(attempts, recipes, parents[0], name)

@@ -26,6 +26,7 @@ class EvalOptions:
     max_new_tokens: int | None = None
     data_dir: Path | None = None
     prompt_mode: str | None = None
+    samples: int | None = None
     tensor_parallel: int | None = None
     gpu_memory: float | None = None
     server_url: str | None = None

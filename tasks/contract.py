@@ -1,7 +1,7 @@
 """What a benchmark is: samples, how they are asked, and how an answer is graded.
 
 A suite is a folder of `tasks/` with a `suite.py` that defines `SUITE`; a benchmark is one entry of it.
-Nothing here opens a checkpoint: prompts are plain text, and grading sees only text.
+Nothing here opens a checkpoint: prompts are texts or turns of a conversation, and grading sees only text.
 """
 
 from __future__ import annotations
@@ -32,6 +32,18 @@ class Example:
     prompt: str
     response: str | None = None
     label: int | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation: `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+# What a model is asked: the text itself, or turns that `bench` renders with the asked model's own chat template.
+Prompt = str | tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -82,10 +94,14 @@ class Grader(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a benchmark's data were read: `revision` is the Hub commit or a hash of the local file."""
+    """Where a benchmark's data were read: `revision` is the Hub commit or a hash of the local file.
+
+    `remarks` say what a reader of the scores must know: another number of rows, a folder of another name.
+    """
 
     location: str
     revision: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,9 @@ class Benchmark:
     `load(split, data_dir)` returns the samples of "train", "validation" or "test" and where they came from;
     `data_dir` is a local folder of JSON lines or None for the default source. `splits` lists what exists:
     train and validation may serve training statistics and selection, test is only ever scored.
-    `prompts` maps a prompt mode to a function from sample to prompt text; the first is the default.
+    `sizes` gives the number of questions of a split where it is known beforehand: a source with fewer rows holds a
+    part of the benchmark.
+    `prompts` maps a prompt mode to a function from sample to prompt; the first is the default.
     `grader` builds the grader (heavy imports happen inside); `also_graded_by` builds others whose verdicts are stored
     and scored beside it, under their own names. `version` changes when prompts, data or
     protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
@@ -109,13 +127,14 @@ class Benchmark:
     version: str
     load: Callable[[str, Path | None], tuple[list[Sample], Source]]
     splits: tuple[str, ...]
-    prompts: Mapping[str, Callable[[Sample], str]]
+    prompts: Mapping[str, Callable[[Sample], Prompt]]
     protocols: tuple[Draw, ...]
     grader: Callable[[], Grader]
     also_graded_by: tuple[Callable[[], Grader], ...] = ()
     domain: str = "maths"
     labels: tuple[str, ...] = ()
     examples: Callable[[str, Path | None], list[Example]] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ given and lacks the file is an error.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,49 +18,72 @@ from tasks.contract import Source
 from tasks.errors import DataUnavailable
 
 HUB_TIMEOUT_SECONDS = 15.0
+# Names that a column has in one copy or another of a dataset; the first that a row has is taken.
+Columns = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A dataset of the Hub: repository id and configuration."""
+    """A dataset of the Hub: repository id, configuration, and the names of its splits where they are not ours."""
 
     repository: str
-    config: str
+    config: str | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_rows(
-    benchmark: str, split: str, *, data_dir: Path | None, hub: HubDataset, fields: tuple[str, ...]
+    benchmark: str,
+    split: str,
+    *,
+    data_dir: Path | None,
+    hub: HubDataset,
+    fields: Sequence[Columns],
+    folders: Sequence[str] = (),
 ) -> tuple[list[dict[str, Any]], Source]:
-    """The rows of one split and where they came from; each row has at least `fields`.
+    """The rows of one split and where they came from; each row has one column of each of `fields`.
 
+    `folders` are other names that the local folder may have; the source remarks on it.
     Raises DataUnavailable when the file, the Hub or a field is missing.
     """
     if data_dir is None:
         rows, source = _from_hub(benchmark, split, hub)
     else:
-        rows, source = _from_folder(benchmark, split, data_dir)
+        rows, source = _from_folder((benchmark, *folders), split, data_dir)
     for number, row in enumerate(rows, start=1):
-        missing = [name for name in fields if name not in row]
+        missing = [names for names in fields if not any(name in row for name in names)]
         if missing:
+            needed = ", ".join(" or ".join(names) for names in fields)
             raise DataUnavailable(
-                f"row {number} of {source.location} has no {', '.join(map(repr, missing))} "
-                f"(it has {', '.join(map(repr, row))}); {benchmark} needs {', '.join(fields)} in every row"
+                f"row {number} of {source.location} has no "
+                f"{', '.join(' or '.join(map(repr, names)) for names in missing)} "
+                f"(it has {', '.join(map(repr, row))}); {benchmark} needs {needed} in every row"
             )
     return rows, source
 
 
-def _from_folder(benchmark: str, split: str, data_dir: Path) -> tuple[list[dict[str, Any]], Source]:
-    folder = Path(data_dir).expanduser()
-    if folder.name != benchmark:  # the benchmark's own folder may be given as well
-        folder = folder / benchmark
-    path = folder / f"{split}.jsonl"
+def _from_folder(names: Sequence[str], split: str, data_dir: Path) -> tuple[list[dict[str, Any]], Source]:
+    path, name = _file(names, split, Path(data_dir).expanduser())
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataUnavailable(
-            f"cannot read {path}: {error.strerror}. The data folder must hold {benchmark}/{split}.jsonl, "
-            "one JSON object per line"
+            f"cannot read {path}: {error.strerror}. The data folder must hold "
+            f"{' or '.join(f'{name}/{split}.jsonl' for name in names)}, one JSON object per line"
         ) from error
+    rows = _rows(content, path)
+    remarks = () if name == names[0] else (f"{names[0]} was read from the folder {name} ({path})",)
+    return rows, Source(str(path), "blake2b:" + blake2b(content, digest_size=16).hexdigest(), remarks)
+
+
+def _file(names: Sequence[str], split: str, folder: Path) -> tuple[Path, str]:
+    """The file to read, and which of `names` its folder has; the first where none is there."""
+    if folder.name in names:  # the benchmark's own folder may be given as well
+        return folder / f"{split}.jsonl", folder.name
+    found = next((name for name in names if (folder / name / f"{split}.jsonl").is_file()), names[0])
+    return folder / found / f"{split}.jsonl", found
+
+
+def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
@@ -73,22 +97,24 @@ def _from_folder(benchmark: str, split: str, data_dir: Path) -> tuple[list[dict[
         rows.append(row)
     if not rows:
         raise DataUnavailable(f"{path} holds no rows; it must hold one JSON object per line")
-    return rows, Source(str(path), "blake2b:" + blake2b(content, digest_size=16).hexdigest())
+    return rows
 
 
 def _from_hub(benchmark: str, split: str, hub: HubDataset) -> tuple[list[dict[str, Any]], Source]:
     from huggingface_hub import HfApi
 
+    theirs = hub.splits.get(split, split)
+    place = "/".join(part for part in (hub.repository, hub.config) if part)
     try:
         revision = HfApi().dataset_info(hub.repository, timeout=HUB_TIMEOUT_SECONDS).sha
         from datasets import load_dataset  # takes seconds: not before the Hub has answered
 
-        rows = load_dataset(hub.repository, hub.config, split=split, revision=revision)
+        rows = load_dataset(hub.repository, hub.config, split=theirs, revision=revision)
     except Exception as error:  # the Hub's clients raise a dozen unrelated types when there is no network
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise DataUnavailable(
-            f"cannot read {hub.repository} ({hub.config}, {split}) from the Hugging Face Hub: {reason}. "
+            f"cannot read {place} ({theirs}) from the Hugging Face Hub: {reason}. "
             f"Without a network give a local folder (--data-dir FOLDER) with {benchmark}/{split}.jsonl: "
             "one JSON object per line, with the columns of that dataset"
         ) from error
-    return [dict(row) for row in rows], Source(f"{hub.repository}/{hub.config}", str(revision))
+    return [dict(row) for row in rows], Source(place, str(revision))

@@ -17,8 +17,8 @@ from bench import engines
 from bench.errors import BadInput
 from bench.evaluation.answering import answered
 from bench.evaluation.experts import expert_of
-from bench.evaluation.grading import grade, new_scores, score
-from bench.evaluation.questions import Ask, Pool
+from bench.evaluation.grading import grade, graders_of, new_scores, score
+from bench.evaluation.questions import Ask, Pool, rendered
 from bench.evaluation.target import EvalTarget
 from bench.suites import EvalOptions
 
@@ -79,6 +79,7 @@ def evaluate(
     """
     started = time.perf_counter()
     ids = _response_ids(target, pools, options)
+    pools = rendered(pools, target.path)
     store.ingest()
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
     missing = {id: asked for id, asked in _asked(pools, ids) if id not in known}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench.errors import BadInput, unknown
 from bench.identity import document_hash, response_id, seed_of, text_hash
 from bench.suites import EvalOptions
-from tasks.contract import Benchmark, Draw, Sample, Source, Suite
+from tasks.contract import Benchmark, Draw, Message, Prompt, Sample, Source, Suite
 from tasks.errors import DataUnavailable
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One response to draw: the `index`-th to `sample`. Hashes of document and prompt identify it."""
+    """One response to draw: the `index`-th to `sample`. Hashes of document and prompt identify it.
+
+    An ask of `messages` has no prompt and no hash of it until a model's chat template made them a text:
+    `rendered`.
+    """
 
     sample: Sample
     index: int
@@ -22,6 +27,7 @@ class Ask:
     document: str
     prompt_hash: str
     seed: int
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,21 @@ class Pool:
     expected_n: int
     asks: tuple[Ask, ...]
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether its prompts depend on the model that is asked."""
+        return any(ask.messages for ask in self.asks)
+
     def ids(self, checkpoint: str, engine: str, dtype: str, *, head: str | None = None) -> list[str]:
         """Response ids of `asks`, in order, for the model with this fingerprint on this engine.
 
         `head` is the fingerprint of the classifier whose task head chooses the labels.
+        Raises ValueError for prompts that are still messages.
         """
+        if self.has_messages:
+            raise ValueError(
+                f"{self.benchmark.name}: render its messages for the model before asking for ids"
+            )
         return [
             response_id(
                 checkpoint=checkpoint,
@@ -66,7 +82,42 @@ def pools(suite: Suite, options: EvalOptions) -> list[Pool]:
     """
     if options.limit is not None and options.limit < 1:
         raise BadInput(f"--limit {options.limit}: ask at least one sample, or leave it out to ask all")
+    if options.samples is not None and options.samples < 0:
+        raise BadInput(f"--samples {options.samples}: give how many, 0 for none, or leave it out")
     return [pool for benchmark in suite.benchmarks for pool in _pools(suite.name, benchmark, options)]
+
+
+def remarks(asked: Sequence[Pool]) -> list[str]:
+    """What the sources of the data remark, each once: fewer rows than the benchmark has, another folder."""
+    return list(dict.fromkeys(remark for pool in asked for remark in pool.source.remarks))
+
+
+def rendered(asked: Sequence[Pool], path: Path) -> list[Pool]:
+    """The pools with every prompt a text: messages in the chat template of the model at `path`.
+
+    Texts stay as they are, so that nothing is loaded where there are no messages.
+    Raises BadInput for a model without a chat template.
+    """
+    if not any(pool.has_messages for pool in asked):
+        return list(asked)
+    from bench.models.chat import ChatTemplate
+
+    template = ChatTemplate(path)
+    return [replace(pool, asks=tuple(_written(ask, template.text(ask.messages)) if ask.messages else ask
+                                     for ask in pool.asks)) for pool in asked]  # fmt: skip
+
+
+def check_prompts(asked: Sequence[Pool], models: Iterable[Path]) -> None:
+    """Refuse, before any work, a model that lacks the chat template that a prompt mode needs."""
+    if any(pool.has_messages for pool in asked):
+        from bench.models.chat import ChatTemplate
+
+        for path in models:
+            ChatTemplate(path)
+
+
+def _written(ask: Ask, prompt: str) -> Ask:
+    return replace(ask, prompt=prompt, prompt_hash=text_hash(prompt), messages=())
 
 
 def _pools(suite: str, benchmark: Benchmark, options: EvalOptions) -> Iterable[Pool]:
@@ -78,19 +129,37 @@ def _pools(suite: str, benchmark: Benchmark, options: EvalOptions) -> Iterable[P
         samples, source = benchmark.load(options.split, options.data_dir)
     except DataUnavailable as error:
         raise BadInput(str(error)) from error
-    expected_n, samples = len(samples), samples[: options.limit]
-    for draw in benchmark.protocols:
+    expected_n, samples = benchmark.sizes.get(options.split, len(samples)), samples[: options.limit]
+    for draw in _draws(benchmark, options):
         yield Pool(
             suite=suite,
             benchmark=benchmark,
-            # Choosing a label needs no budget.
-            draw=(draw := draw if benchmark.labels else _budgeted(draw, options.max_new_tokens)),
+            draw=draw,
             split=options.split,
             source=source,
             prompt_mode=mode,
             expected_n=expected_n,
             asks=tuple(ask for sample in samples for ask in _asks(sample, prompt(sample), draw.n)),
         )
+
+
+def _draws(benchmark: Benchmark, options: EvalOptions) -> list[Draw]:
+    """The draws of a benchmark under the budget and the number of samples that are asked for."""
+    if benchmark.labels:  # choosing a label needs no budget
+        return list(benchmark.protocols)
+    sized = [_sized(draw, options.samples) for draw in benchmark.protocols]
+    return [_budgeted(draw, options.max_new_tokens) for draw in sized if draw.n]
+
+
+def _sized(draw: Draw, samples: int | None) -> Draw:
+    """`draw` with `samples` responses to a question, voting at the sizes that they reach; greedy ones stay.
+
+    Its name stays as well: fewer responses are the first of the same pool, more are added to it.
+    """
+    if samples is None or draw.sampling.temperature == 0:
+        return draw
+    votes = {n for n in draw.votes if n <= samples} | ({samples} if draw.votes and samples else set())
+    return replace(draw, n=samples, votes=tuple(sorted(votes)))
 
 
 def _budgeted(draw: Draw, max_new_tokens: int | None) -> Draw:
@@ -101,7 +170,8 @@ def _budgeted(draw: Draw, max_new_tokens: int | None) -> Draw:
     return replace(draw, name=f"{draw.name}@{max_new_tokens}", sampling=sampling)
 
 
-def _asks(sample: Sample, prompt: str, n: int) -> Iterable[Ask]:
-    document, prompt_hash = document_hash(sample.question, sample.target), text_hash(prompt)
+def _asks(sample: Sample, prompt: Prompt, n: int) -> Iterable[Ask]:
+    document = document_hash(sample.question, sample.target)
     for index in range(n):
-        yield Ask(sample, index, prompt, document, prompt_hash, seed_of(document, index))
+        ask = Ask(sample, index, "", document, "", seed_of(document, index))
+        yield _written(ask, prompt) if isinstance(prompt, str) else replace(ask, messages=prompt)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tasks.contract import Suite
-from tasks.l2s.gsm8k import GSM8K
+from tasks.l2s.benchmarks import BENCHMARKS
 
-SUITE = Suite(name="l2s", title="Long-to-Short mathematics", benchmarks=(GSM8K,))
+SUITE = Suite(name="l2s", title="Long-to-Short mathematics", benchmarks=BENCHMARKS)

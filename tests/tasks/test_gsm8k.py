@@ -11,7 +11,8 @@ import pytest
 from tasks.catalogue import resolve
 from tasks.contract import Sample
 from tasks.errors import DataUnavailable
-from tasks.l2s.gsm8k import GSM8K, gold
+from tasks.l2s.benchmarks import GSM8K
+from tasks.l2s.golds import after_marker
 from tasks.l2s.math_verify_grader import MathVerify
 
 ROWS = [
@@ -82,12 +83,12 @@ def test_without_a_network_the_error_tells_the_way_around() -> None:
 
 
 def test_gold_is_what_follows_the_last_marker() -> None:
-    assert gold("#### 3 apples\n#### 1,234") == "1234"
+    assert after_marker("#### 3 apples\n#### 1,234") == "1234"
 
 
 def test_prompt_is_the_toolkits_chat_format() -> None:
     [benchmark] = resolve("gsm8k").benchmarks
-    [mode] = benchmark.prompts
+    mode, _ = benchmark.prompts
     assert mode == "qwen25-math-cot"
     sample = Sample("x", "What is 1+1?", "2")
     assert benchmark.prompts[mode](sample) == (
