@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.errors import BadInput
+from bench.machine import available_memory
 from bench.models.checkpoint import ZOO
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,26 +126,12 @@ def _processor() -> Check:
 
 
 def _memory() -> Check:
-    free = _available_memory()
+    free = available_memory()
     if free is None:
         return Check("memory", True, "unknown on this system", required=False)
     ok = free >= MIN_MEMORY
     advice = "" if ok else f"A mini suite needs {MIN_MEMORY / 2**30:.0f} GiB: close other programs."
     return Check("memory", ok, f"{free / 2**30:.1f} GiB available", advice, required=False)
-
-
-def _available_memory() -> int | None:
-    """Bytes that a new process may take: what the system has, or less where a container limits it."""
-    meminfo = Path("/proc/meminfo")
-    found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
-    if found is None:
-        return None
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    try:
-        room = int(limit.read_text()) - int(used.read_text())
-    except (OSError, ValueError):  # no such file outside a container; "max" means no limit
-        return int(found[1]) * 1024
-    return min(room, int(found[1]) * 1024)
 
 
 def _disk(runs: Path) -> Check:

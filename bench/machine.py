@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -102,3 +103,17 @@ def commit() -> tuple[str | None, bool | None]:
     except (OSError, subprocess.CalledProcessError):
         return None, None
     return head.stdout.strip(), bool(state.stdout.strip())
+
+
+def available_memory() -> int | None:
+    """Bytes that a new process may take: what the system has, or less where a container limits it."""
+    meminfo = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
+    if found is None:
+        return None
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    try:
+        room = int(limit.read_text()) - int(used.read_text())
+    except (OSError, ValueError):  # no such file outside a container; "max" means no limit
+        return int(found[1]) * 1024
+    return min(room, int(found[1]) * 1024)

@@ -58,7 +58,8 @@ class EngineOptions:
 
     `batch_size`: most sequences decoded together; `threads`: compute threads of a processor;
     `tensor_parallel`: GPUs that share one model; `gpu_memory`: fraction of a GPU's memory, 0 to 1;
-    `server_url`: where an OpenAI-compatible server listens; `concurrency`: most requests under way at once.
+    `server_url`: where an OpenAI-compatible server listens; `served_model`: the model's name there;
+    `concurrency`: most requests under way at once.
     `answers="labels"` loads the body alone: such an engine classifies and does not write.
     """
 
@@ -69,6 +70,7 @@ class EngineOptions:
     tensor_parallel: int | None = None
     gpu_memory: float | None = None
     server_url: str | None = None
+    served_model: str | None = None
     concurrency: int | None = None
     answers: Answers = "text"
 
@@ -76,13 +78,14 @@ class EngineOptions:
 class Engine(Protocol):
     """A loaded model. `family` and `dtype` change the text and are part of a response's identity.
 
-    `batch_size` and `threads` are recorded beside it. Whoever loads an engine closes it.
+    `batch_size` and `threads` are recorded beside it; `threads` None means that what runs the model chooses them.
+    Whoever loads an engine closes it.
     """
 
     family: str
     dtype: str
     batch_size: int
-    threads: int
+    threads: int | None
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
         """Yield completions in small groups, as they finish, in any order."""

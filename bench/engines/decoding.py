@@ -9,37 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from bench.engines.contract import Request
 from bench.engines.sampling import choose, uniforms
 from bench.engines.slot_cache import SlotCache
+from bench.engines.texts import Job, Tokens
 
 PREFILL_TOKENS = 8192  # prompt tokens, padding included, of one forward pass
 CHECK_EVERY = 8  # tokens between two looks for stop strings
 REFILL_SHARE = 8  # refill when one slot in this many is free
 TRIM_COLUMNS = 32  # unused columns that are worth the copy that removes them
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request with its prompt as token ids and its effective budget, tokens."""
-
-    request: Request
-    prompt: list[int]
-    budget: int
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """What the model wrote for a job, end token removed; `ended` tells whether it stopped by itself."""
-
-    job: Job
-    ids: list[int]
-    ended: bool
 
 
 class Decoder:

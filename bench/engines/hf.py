@@ -12,14 +12,12 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from bench.engines.contract import Answers, Choice, Completion, EngineOptions, Request
+from bench.engines.texts import TextEngine, end_ids, load_tokenizer
 from bench.errors import BadInput, unknown
-from bench.models.loading import load_body, load_model, require_tokenizer, with_head
-
-if TYPE_CHECKING:
-    from bench.engines.decoding import Job, Tokens
+from bench.models.loading import load_body, load_model, with_head
 
 FAMILY = "hf"
 TAKES = {"device", "batch_size", "threads"}
@@ -44,17 +42,25 @@ def planned_device(device: str | None) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def checked_dtype(dtype: str | None) -> str | None:
+    """`dtype`, if it is one; None stays None."""
+    if dtype is not None and dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    return dtype
+
+
+def stored_dtype(path: Path) -> str:
+    """The dtype that the checkpoint's config states; float32 when it states none."""
+    config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
 def planned_dtype(path: Path, *, device: str | None, dtype: str | None) -> str:
     """The compute dtype that will be used: the one asked for, else float32 on a processor and the
     checkpoint's own on a GPU."""
     if dtype is not None:
-        if dtype not in DTYPES:
-            raise unknown("dtype", dtype, DTYPES)
-        return dtype
-    if planned_device(device) == "cpu":
-        return "float32"
-    config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+        return checked_dtype(dtype) or dtype
+    return "float32" if planned_device(device) == "cpu" else stored_dtype(path)
 
 
 def identity(path: Path, options: EngineOptions) -> tuple[str, str]:
@@ -74,7 +80,7 @@ def load(path: Path, options: EngineOptions) -> HFEngine:
     )
 
 
-class HFEngine:
+class HFEngine(TextEngine):
     """A loaded checkpoint. `batch_size` None chooses one by the size of the key-value cache.
 
     `answers="labels"` loads the body without a language head: it may have been saved with any head or none.
@@ -107,9 +113,11 @@ class HFEngine:
         self.threads = torch.get_num_threads()
         self.model, self.tokenizer = _load(Path(path), self.dtype, planned_device(device), answers)
         self.config = self.model.config.get_text_config()
-        self.context: int | None = getattr(self.config, "max_position_embeddings", None)
+        self.context = getattr(self.config, "max_position_embeddings", None)
         self.batch_size = batch_size or _default_batch_size(self.config, self.model.dtype.itemsize)
-        self.end_ids = _end_ids(self.model, self.tokenizer) if answers == "text" else set()
+        self.end_ids = set()
+        if answers == "text":
+            self.end_ids = end_ids((self.model.generation_config, self.config), self.tokenizer)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
         """Yield completions in small groups, as they finish, in any order.
@@ -118,19 +126,19 @@ class HFEngine:
         """
         from bench.engines.decoding import Decoder
 
-        jobs = self._jobs(requests)
+        jobs = self.jobs(requests)
         for stop in dict.fromkeys(request.sampling.stop for request in requests):
-            end_ids, strings = self._stops(stop)
+            ends, strings = self.stops(stop)
             decoder = Decoder(
                 self.model,
                 batch_size=self.batch_size,
-                end_ids=sorted(end_ids),
-                has_stopped=partial(self._has_stopped, strings) if strings else None,
+                end_ids=sorted(ends),
+                has_stopped=partial(self.has_stopped, strings) if strings else None,
                 # A token is at least one byte; a few more, because a tail may begin inside a character.
                 tail=max((len(s.encode()) for s in strings), default=0) + 4,
             )
             for group in decoder.run([job for job in jobs if job.request.sampling.stop == stop]):
-                yield self._completions(group, strings)
+                yield self.completions(group, strings)
 
     def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
         """Yield chosen labels in batches; the one loaded body serves the head of each classifier.
@@ -140,118 +148,19 @@ class HFEngine:
         from bench.engines.choosing import choices
 
         classifier = with_head(self.model.base_model, Path(head))
-        yield from choices(classifier, self._tokens(requests, room=0), batch_size=self.batch_size)
+        yield from choices(classifier, self.tokens(requests, room=0), batch_size=self.batch_size)
 
     def close(self) -> None:
         """Let go of the model."""
         self.model = None
 
-    def _jobs(self, requests: Sequence[Request]) -> list[Job]:
-        from bench.engines.decoding import Job
-
-        jobs = []
-        for request, ids in self._tokens(requests, room=1):
-            asked = request.sampling.max_new_tokens
-            jobs.append(
-                Job(request, ids, asked if self.context is None else min(asked, self.context - len(ids)))
-            )
-        return jobs
-
-    def _tokens(self, requests: Sequence[Request], *, room: int) -> list[tuple[Request, list[int]]]:
-        """Requests with the tokens of their prompts; `room` tokens must be left in the context."""
-        if not requests:
-            return []
-        prompts = self.tokenizer([request.prompt for request in requests])["input_ids"]
-        for request, ids in zip(requests, prompts, strict=True):
-            if not ids or (self.context is not None and len(ids) + room > self.context):
-                needs = " and an answer needs at least one" if room else ""
-                raise BadInput(
-                    f"a prompt of {len(ids)} tokens does not fit: the model's context is {self.context} "
-                    f"tokens{needs}. The prompt begins {request.prompt[:80]!r}"
-                )
-        return list(zip(requests, prompts, strict=True))
-
-    def _stops(self, stop: tuple[str, ...]) -> tuple[set[int], tuple[str, ...]]:
-        """Stop strings as end tokens where the tokenizer has one special token for the string, else as text.
-
-        Special tokens are left out of decoded text, so that as text they would never be seen.
-        """
-        special = {token: id for id, token in self._special_tokens().items()}
-        ids = {special[s] for s in stop if s in special}
-        return self.end_ids | ids, tuple(s for s in stop if s not in special)
-
-    def _special_tokens(self) -> dict[int, str]:
-        decoder = getattr(self.tokenizer, "added_tokens_decoder", {})
-        return {id: str(token) for id, token in decoder.items() if token.special}
-
-    def _text(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def _has_stopped(self, strings: tuple[str, ...], ids: list[int]) -> bool:
-        return self._cut(ids, strings) is not None
-
-    def _cut(self, ids: list[int], strings: tuple[str, ...]) -> str | None:
-        """The decoded text up to the first stop string; None when there is none in it."""
-        text = self._text(ids)
-        found = [at for s in strings if (at := text.find(s)) >= 0]
-        return text[: min(found)] if found else None
-
-    def _completions(self, group: list[Tokens], strings: tuple[str, ...]) -> list[Completion]:
-        answers = [self._finish(tokens, strings) for tokens in group]
-        lengths = [len(ids) for ids in self.tokenizer([text for text, _, _ in answers])["input_ids"]]
-        return [
-            Completion(
-                request=tokens.job.request,
-                text=text,
-                n_generated=n_generated,
-                n_tokens_text=length,
-                n_prompt_tokens=len(tokens.job.prompt),
-                budget=tokens.job.budget,
-                finish_reason=reason,
-            )
-            for tokens, (text, n_generated, reason), length in zip(group, answers, lengths, strict=True)
-        ]
-
-    def _finish(self, tokens: Tokens, strings: tuple[str, ...]) -> tuple[str, int, Literal["stop", "length"]]:
-        """Text, tokens generated and finish reason.
-
-        The text is stripped of outer white space, as the L2S protocol measures it. A response counts the
-        tokens up to the one that completes its first stop string, however late that was noticed.
-        """
-        ids = tokens.ids
-        text = self._cut(ids, strings) if strings else None
-        if text is None:
-            return self._text(ids).strip(), len(ids), "stop" if tokens.ended else "length"
-        low, high = 1, len(ids)  # the shortest prefix with a stop string lies in low..high
-        while low < high:
-            middle = (low + high) // 2
-            if self._cut(ids[:middle], strings) is None:
-                low = middle + 1
-            else:
-                high = middle
-        return text.strip(), low, "stop"
-
 
 def _load(path: Path, dtype: str, device: str, answers: Answers) -> tuple[Any, Any]:
     import torch
-    from transformers import AutoTokenizer
 
-    require_tokenizer(path, str(path))
+    tokenizer = load_tokenizer(path)
     model = (load_model if answers == "text" else load_body)(path, getattr(torch, dtype))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"transformers cannot load the tokenizer of {path}: {error}") from error
     return model.to(device), tokenizer
-
-
-def _end_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Ids that end an answer: of generation config and config (number or list), else the tokenizer's."""
-    ids: set[int] = set()
-    for config in (model.generation_config, model.config.get_text_config()):
-        value = getattr(config, "eos_token_id", None)
-        ids |= set(value if isinstance(value, list) else [value]) - {None}
-    return ids or {tokenizer.eos_token_id} - {None}
 
 
 def _default_batch_size(config: Any, itemsize: int) -> int:

@@ -13,7 +13,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.engines.contract import Request
-from bench.engines.decoding import Decoder, Job
+from bench.engines.decoding import Decoder
+from bench.engines.texts import Job
 from bench.zoo.data import IGNORE, batches
 from bench.zoo.training import loss_sum
 from tasks.contract import Benchmark, Example, Sample, Suite
