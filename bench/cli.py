@@ -74,6 +74,9 @@ ServerUrl = Annotated[
     str | None,
     typer.Option("--server-url", help="OpenAI-compatible server, up to and with /v1 (engine server)."),
 ]
+ServedModel = Annotated[
+    str | None, typer.Option("--served-model", help="The model's name there [the only one] (engine server).")
+]
 Concurrency = Annotated[
     int | None, typer.Option("--concurrency", min=1, help="Most requests under way at once (engine server).")
 ]
@@ -149,6 +152,7 @@ def _options(
     tensor_parallel: int | None,
     gpu_memory: float | None,
     server_url: str | None,
+    served_model: str | None,
     samples: int | None,
     concurrency: int | None,
 ) -> EvalOptions:
@@ -168,6 +172,7 @@ def _options(
         tensor_parallel=tensor_parallel,
         gpu_memory=gpu_memory,
         server_url=server_url,
+        served_model=served_model,
         concurrency=concurrency,
     )
         samples=samples,
@@ -190,6 +195,7 @@ def run(
     tensor_parallel: TensorParallel = None,
     gpu_memory: GpuMemory = None,
     server_url: ServerUrl = None,
+    served_model: ServedModel = None,
     concurrency: Concurrency = None,
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,
@@ -302,6 +308,7 @@ def evaluate_command(
     tensor_parallel: TensorParallel = None,
     gpu_memory: GpuMemory = None,
     server_url: ServerUrl = None,
+    served_model: ServedModel = None,
     concurrency: Concurrency = None,
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,

@@ -30,12 +30,14 @@ class EvalOptions:
     tensor_parallel: int | None = None
     gpu_memory: float | None = None
     server_url: str | None = None
+    served_model: str | None = None
     concurrency: int | None = None
 
     def engine_options(self) -> dict[str, Any]:
         """What of these concerns the engine, as `bench.engines` takes it."""
         names = (
-            "dtype", "batch_size", "threads", "tensor_parallel", "gpu_memory", "server_url", "concurrency",
+            "dtype", "batch_size", "threads", "tensor_parallel", "gpu_memory", "server_url", "served_model",
+            "concurrency",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 

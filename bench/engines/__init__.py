@@ -18,7 +18,7 @@ from typing import Any
 from bench.engines.contract import Engine, EngineOptions
 from bench.errors import BadInput, unknown
 
-FILES = {"hf": "bench.engines.hf"}
+FILES = {"hf": "bench.engines.hf", "server": "bench.engines.server"}
 ENGINES = tuple(FILES)
 _COMMON = {"dtype", "answers"}
 
