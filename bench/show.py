@@ -44,8 +44,29 @@ def board_tables(board: Board) -> list[Table]:
             tables.append(_cost_table(rows))
         if any(_troubles(cell) != text.MISSING for row in rows for cell in row.cells.values()):
             tables.append(_troubles_table(board, rows))
+        if board.tokenizers:
+            tables.append(_fixed_length_table(board, rows))
         tables += [_votes_table(board, benchmark, rows) for benchmark, votes in board.votes.items() if votes]
     return tables
+
+
+def grader_lines(board: Board) -> list[str]:
+    """Which grader the numbers come from, and how many verdicts flip between it and each other one."""
+    if len(board.known_graders) < 2:
+        return []
+    by: dict[str, list[str]] = {}
+    for benchmark, grader in board.graders.items():
+        by.setdefault(grader, []).append(benchmark)
+    shown = "; ".join(f"{grader} ({', '.join(benchmarks)})" for grader, benchmarks in by.items())
+    lines = [f"Graded by {shown}. `--grader NAME` shows another one: {', '.join(board.known_graders)}."]
+    flips: dict[str, list[str]] = {}
+    for flip in board.flips:
+        share = 100 * flip.flipped / flip.responses if flip.responses else 0.0
+        words = f"{flip.benchmark} {flip.flipped:,} of {flip.responses:,} ({share:.1f} %)"
+        flips.setdefault(flip.other, []).append(words)
+    return lines + [
+        f"Verdicts that flip under {other}: {', '.join(words)}." for other, words in flips.items()
+    ]
 
 
 def _table(title: str, caption: str, columns: list[str], rows: list[Row]) -> Table:
@@ -80,8 +101,8 @@ def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
         + ". p: exact McNemar test against the base on the same questions, benchmarks pooled.",
         [
             *(_heading(benchmark, rows) for benchmark in board.benchmarks),
-            "mean",
-            *(["length\nvs exp."] if has_length else []),
+            "average",
+            *(["average\nlength", "length\nvs exp."] if has_length else []),
             "p vs\nbase",
         ],
         rows,
@@ -120,8 +141,8 @@ def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
             _cell(row.cells.get(benchmark), length=benchmark in lengths, coverage=benchmark in varies)
             for benchmark in board.benchmarks
         ),
-        text.percent(row.accuracy) + (f"\n{text.number(row.length)}" if lengths else ""),
-        *([text.change(row.length_reduction)] if lengths else []),
+        text.percent(row.accuracy),
+        *([text.number(row.length), text.change(row.length_reduction)] if lengths else []),
         text.p_value(row.against_base.p if row.against_base else None),
     ]
 
@@ -185,20 +206,52 @@ def _troubles_table(board: Board, rows: list[Row]) -> Table:
     return table
 
 
+def _fixed_length_table(board: Board, rows: list[Row]) -> Table:
+    """Lengths under fixed tokenizers, which are comparable between models that have tokenizers of their own."""
+    table = _table(
+        "length under a fixed tokenizer",
+        f"Mean tokens of a response, under {', '.join(board.tokenizers)}.",
+        list(board.with_length),
+        rows,
+    )
+    for row in rows:
+        table.add_row(
+            _literal(row.title), *(_fixed_lengths(board, row.cells.get(b)) for b in board.with_length)
+        )
+    return table
+
+
+def _fixed_lengths(board: Board, cell: Cell | None) -> str:
+    return "\n".join(text.number(cell.length_fixed.get(name) if cell else None) for name in board.tokenizers)
+
+
 def _votes_table(board: Board, benchmark: str, rows: list[Row]) -> Table:
     votes = board.votes[benchmark]
     table = _table(
         f"self-consistency on {benchmark}",
-        "Accuracy in % of the majority of n sampled answers ± standard error over questions.",
+        "Accuracy in % of the majority of n sampled answers ± standard error over questions, its 95 % interval, and "
+        "tokens per problem. One line under each rule: robust (equal answers are one cluster, unparsable ones do not "
+        "vote), then toolkit (equal strings, the empty one too).",
         [f"n = {n}" for n in votes],
         rows,
     )
     for row in rows:
         cell = row.cells.get(benchmark)
-        table.add_row(
-            _literal(row.title), *(text.percent(cell.votes.get(n) if cell else None) for n in votes)
-        )
+        table.add_row(_literal(row.title), *(_vote(cell, n) for n in votes))
     return table
+
+
+def _vote(cell: Cell | None, n: int) -> str:
+    """maj@n under each rule, and the tokens that it takes."""
+    points = [point for point in cell.curve if point.n == n] if cell else []
+    if not points:
+        return text.MISSING
+    lines = [f"{text.percent(point.accuracy)}{_ends(point.low, point.high)}" for point in points]
+    return "\n".join([*lines, f"{text.number(points[0].tokens)} tokens"])
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:

@@ -32,6 +32,7 @@ class EvalOptions:
     server_url: str | None = None
     served_model: str | None = None
     concurrency: int | None = None
+    fixed_tokenizer: str | None = None
 
     def engine_options(self) -> dict[str, Any]:
         """What of these concerns the engine, as `bench.engines` takes it."""

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from results import text
 from results.statistics import Estimate, Paired
+
+
+@dataclass(frozen=True)
+class VotePoint:
+    """maj@n under one rule: value, 95 % interval, and tokens per problem (n times the mean length).
+
+    At n = 1 it is the mean of the single samples, which is the same under both rules. Ends of the interval
+    are None for scores that were computed before there were any, and tokens where a length is not known.
+    """
+
+    n: int
+    rule: str
+    accuracy: Estimate
+    low: float | None
+    high: float | None
+    tokens: Estimate | None
+
+
+@dataclass(frozen=True)
+class Flips:
+    """On how many of a benchmark's responses, of all rows together, the verdicts of two graders differ."""
+
+    benchmark: str
+    other: str
+    flipped: int
+    responses: int
 
 
 @dataclass(frozen=True)
@@ -16,7 +42,9 @@ class Cell:
     `expected_n` of the split. `votes` maps n to maj@n. `length_ratio` is the mean length over the expert's,
     minus 1, on the same documents; `against_base` compares accuracies and `length_against_base` lengths,
     question by question, where the base answered every one of them. `has_length` is false where labels were
-    chosen: no length is missing there.
+    chosen: no length is missing there. `curve` has maj@n under both rules. `flips` is the share of the
+    verdicts in which another grader, by name, differs. `accuracy_complete` takes truncated responses without
+    a complete box as wrong; `length_fixed` has the mean length by fixed tokenizer.
     """
 
     benchmark: str
@@ -42,6 +70,14 @@ class Cell:
     against_base: Paired | None = None
     length_against_base: Paired | None = None
     has_length: bool = True
+    curve: tuple[VotePoint, ...] = ()
+    flips: dict[str, float] = field(default_factory=dict)
+    accuracy_complete: Estimate | None = None
+    length_correct: float | None = None
+    length_untruncated: float | None = None
+    length_fixed: dict[str, Estimate] = field(default_factory=dict)
+    reflections: float | None = None
+    code_fence: float | None = None
 
     @property
     def limited(self) -> bool:
@@ -126,6 +162,8 @@ class Board:
 
     `rows`: per model set the base, its experts, then merged rows: ranked ones, limited ones, incomplete ones.
     `votes` lists the n of the maj@n that appear, per benchmark. `notes` says in sentences what was left out.
+    `graders` has the grader (name@version) whose numbers are shown, per benchmark, and `known_graders` the
+    names of all that have any; `flips` counts where the others differ.
     """
 
     suite: str
@@ -135,6 +173,15 @@ class Board:
     rows: tuple[Row, ...]
     votes: dict[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
+    graders: dict[str, str] = field(default_factory=dict)
+    known_graders: tuple[str, ...] = ()
+    flips: tuple[Flips, ...] = ()
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """The fixed tokenizers under which lengths were counted."""
+        cells = [cell for row in self.rows for cell in row.cells.values() if cell]
+        return tuple(sorted({name for cell in cells for name in cell.length_fixed}))
 
     @property
     def with_length(self) -> tuple[str, ...]:

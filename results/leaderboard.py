@@ -10,15 +10,17 @@ checkpoints have), and, for a benchmark that was asked in part, only rows over t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from results.board import Board, Cell, Row
+from results.board import Board, Cell, Flips, Row, VotePoint
 from results.database import Query
+from results.errors import StoreError
 from results.pairing import compare_with_bases
 from results.statistics import Estimate, mean_of_means, pool
 from results.store import Store
+from results.voting import ROBUST
 
 Record = dict[str, Any]
 Key = tuple[str, str, str]  # model set, checkpoint, benchmark
@@ -34,13 +36,15 @@ def leaderboard(
     methods: Collection[str] | None = None,
     benchmarks: Sequence[str] | None = None,
     paired: bool = True,
+    grader: str | None = None,
 ) -> Board:
     """The board of a suite, or of one benchmark.
 
     `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
     incomplete; by default the columns are those of which any model set has a score, in the order they came.
     `methods` selects merged rows (bases and experts always stay). `paired=False` leaves out the comparison
-    with the base. No database, or no scores: a board without rows.
+    with the base. `grader` names the one whose numbers are shown; by default it is each benchmark's first. No
+    database, or no scores: a board without rows. Raises StoreError for a grader that has no scores.
     """
     with store.reading() as query:
         scores = query(
@@ -49,7 +53,8 @@ def leaderboard(
             {"suite": suite, "split": split, "model_set": model_set},
         )
         columns = tuple(benchmarks or _measured(query, suite, split))
-        chosen, notes = _comparable(scores, columns)
+        known = _known_graders(scores, grader)
+        chosen, notes = _comparable(scores, columns, grader)
         cells = _length_ratios(chosen, _cells(chosen))
         checkpoints, hidden = _shown(
             query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
@@ -69,6 +74,9 @@ def leaderboard(
             for b in columns
         },
         notes=(*notes, *hidden),
+        graders={cell.benchmark: cell.grader for cell in cells.values() if cell.grader},
+        known_graders=known,
+        flips=_flips(rows, columns),
     )
 
 
@@ -82,7 +90,35 @@ def _measured(query: Query, suite: str, split: str) -> list[str]:
     return [row["benchmark"] for row in found]
 
 
-def _comparable(scores: list[Record], benchmarks: Iterable[str]) -> tuple[list[Record], list[str]]:
+def _known_graders(scores: list[Record], wanted: str | None) -> tuple[str, ...]:
+    """The names of all graders that have accuracies, first ones first; refuses one that has none."""
+    graded = [s for s in scores if s["metric"] == "accuracy" and s["grader"]]
+    names = tuple(
+        dict.fromkeys(_grader_name(s) for s in sorted(graded, key=lambda s: s["first_grader"] is False))
+    )
+    if wanted is not None and graded and wanted not in names:
+        raise StoreError(f"no scores of the grader {wanted!r} here. There are some of: {', '.join(names)}.")
+    return names
+
+
+def _grader_name(score: Record) -> str:
+    return str(score["grader"]).rpartition("@")[0]
+
+
+def _flips(rows: Sequence[Row], benchmarks: Sequence[str]) -> tuple[Flips, ...]:
+    """How often other graders differ, over the rows together; only of answers drawn once a question."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for cell in (cell for row in rows for b in benchmarks if (cell := row.cells[b])):
+        for other, share in cell.flips.items():
+            found = counts[cell.benchmark, other]
+            found[0] += round(share * cell.n)
+            found[1] += cell.n
+    return tuple(Flips(benchmark, other, *found) for (benchmark, other), found in counts.items())
+
+
+def _comparable(
+    scores: list[Record], benchmarks: Iterable[str], grader: str | None
+) -> tuple[list[Record], list[str]]:
     """The scores of one protocol and grader per benchmark; what else there was, in sentences.
 
     maj@n comes from a sampled pool beside the draw that gives accuracy and length, so its draw may differ.
@@ -90,7 +126,7 @@ def _comparable(scores: list[Record], benchmarks: Iterable[str]) -> tuple[list[R
     kept, notes = [], []
     for benchmark in benchmarks:
         here = [s for s in scores if s["benchmark"] == benchmark]
-        accuracies = [s for s in here if s["metric"] == "accuracy"]
+        accuracies = [s for s in here if s["metric"] == "accuracy" and _is_shown(s, grader)]
         if not accuracies:
             continue
         # Greedy first; then what most checkpoints have; then the newest.
@@ -111,9 +147,14 @@ def _comparable(scores: list[Record], benchmarks: Iterable[str]) -> tuple[list[R
                 None,
                 by,
             )
-            if same and (s["draw"] == draw or s["metric"].startswith("maj@")):
+            if same and (s["draw"] == draw or s["metric"].startswith(("maj@", "tokens@"))):
                 kept.append(s)
     return kept, notes
+
+
+def _is_shown(score: Record, grader: str | None) -> bool:
+    """It stands on the grader that is asked for, or else on the first one of its benchmark."""
+    return score["first_grader"] is not False if grader is None else _grader_name(score) == grader
 
 
 def _protocol(score: Record) -> tuple[Any, ...]:
@@ -149,7 +190,7 @@ def _cell(metrics: Mapping[str, Record]) -> Cell:
         return found.value if found else None
 
     head = metrics["accuracy"]
-    votes = {int(m.removeprefix("maj@")): estimate(m) for m in metrics if m.startswith("maj@")}
+    curve = _curve(metrics, estimate)
     return Cell(
         benchmark=head["benchmark"],
         benchmark_version=head["benchmark_version"],
@@ -161,7 +202,7 @@ def _cell(metrics: Mapping[str, Record]) -> Cell:
         length_p90=value("length_p90"),
         truncated=value("truncated"),
         no_answer=value("no_answer"),
-        votes={n: found for n, found in sorted(votes.items()) if found is not None},
+        votes={point.n: point.accuracy for point in curve if point.rule == ROBUST},
         n=head["n"] or 0,
         expected_n=head["expected_n"] or 0,
         document_set=head["document_set"],
@@ -171,7 +212,33 @@ def _cell(metrics: Mapping[str, Record]) -> Cell:
         engine=head["engine"],
         dtype=head["dtype"],
         has_length="length_mean" in metrics,
+        curve=curve,
+        flips={m.removeprefix("flips:"): s["value"] for m, s in metrics.items() if m.startswith("flips:")},
+        accuracy_complete=estimate("accuracy_complete"),
+        length_correct=value("length_correct"),
+        length_untruncated=value("length_untruncated"),
+        length_fixed={
+            m.removeprefix("length_mean@"): found
+            for m in metrics
+            if m.startswith("length_mean@") and (found := estimate(m)) is not None
+        },
+        reflections=value("reflections"),
+        code_fence=value("code_fence"),
     )
+
+
+def _curve(
+    metrics: Mapping[str, Record], estimate: Callable[[str], Estimate | None]
+) -> tuple[VotePoint, ...]:
+    """Every maj@n that has a value: `maj@8` is of the rule robust, `maj@8:toolkit` names its rule."""
+    points = []
+    for metric, score in metrics.items():
+        if not metric.startswith("maj@") or (accuracy := estimate(metric)) is None:
+            continue
+        n, _, rule = metric.removeprefix("maj@").partition(":")
+        ends = score["low"], score["high"]
+        points.append(VotePoint(int(n), rule or ROBUST, accuracy, *ends, estimate(f"tokens@{n}")))
+    return tuple(sorted(points, key=lambda point: (point.rule, point.n)))
 
 
 def _length_ratios(scores: list[Record], cells: Mapping[Key, Cell]) -> dict[Key, Cell]:

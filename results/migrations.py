@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
 # version -> statements that lead there from the version before
 MIGRATIONS: Mapping[int, tuple[str, ...]] = {
-    2: ('ALTER TABLE checkpoints ADD COLUMN "statistics_seconds" DOUBLE',)
+    2: ('ALTER TABLE checkpoints ADD COLUMN "statistics_seconds" DOUBLE',),
+    3: (
+        'ALTER TABLE responses ADD COLUMN "n_reflections" INTEGER',
+        'ALTER TABLE responses ADD COLUMN "n_think_tokens" INTEGER',
+        'ALTER TABLE responses ADD COLUMN "ends_with_code_fence" BOOLEAN',
+        'ALTER TABLE responses ADD COLUMN "complete_box" BOOLEAN',
+        'ALTER TABLE responses ADD COLUMN "logprob_sum" DOUBLE',
+        'ALTER TABLE scores ADD COLUMN "low" DOUBLE',
+        'ALTER TABLE scores ADD COLUMN "high" DOUBLE',
+        'ALTER TABLE scores ADD COLUMN "first_grader" BOOLEAN',
+        'CREATE TABLE token_counts ("response_id" VARCHAR, "tokenizer" VARCHAR, "n_tokens" INTEGER, '
+        '"run_id" VARCHAR, "created_at" TIMESTAMP)',
+    ),
 }
 
 

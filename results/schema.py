@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,19 @@ RESPONSES = Table(
             "VARCHAR",
             "stop; length when cut off at the budget; label when a label was chosen (lengths and budgets are NULL)",
         ),
+        Field("n_reflections", "INTEGER", "reflection keywords (wait, re-examine, ...) in the text"),
+        Field(
+            "n_think_tokens",
+            "INTEGER",
+            "tokens of the think block under the model's own tokenizer; NULL without a block",
+        ),
+        Field(
+            "ends_with_code_fence",
+            "BOOLEAN",
+            "no box, and a code fence at the end: the toolkit would have run that code, nothing here does",
+        ),
+        Field("complete_box", "BOOLEAN", "some \\boxed{...} of the text is closed"),
+        Field("logprob_sum", "DOUBLE", "summed log-probability of the tokens; NULL where not recorded"),
         Field("run_id", "VARCHAR", "run that generated it"),
         Field("created_at", "TIMESTAMP", "when it finished"),
     ),
@@ -149,6 +162,19 @@ VERDICTS = Table(
         Field("why", "VARCHAR", "the reason, in a sentence"),
         Field("run_id", "VARCHAR", "run that graded it"),
         Field("created_at", "TIMESTAMP", "when it was graded"),
+    ),
+)
+
+TOKEN_COUNTS = Table(
+    "token_counts",
+    "The length of one response under one fixed tokenizer, for comparisons between models.",
+    ("response_id", "tokenizer"),
+    (
+        Field("response_id", "VARCHAR", "the response"),
+        Field("tokenizer", "VARCHAR", "name and hash of its tokenizer.json"),
+        Field("n_tokens", "INTEGER", "tokens of `text`, without special tokens"),
+        Field("run_id", "VARCHAR", "run that counted"),
+        Field("created_at", "TIMESTAMP", "when"),
     ),
 )
 
@@ -180,17 +206,21 @@ SCORES = Table(
         Field("benchmark_version", "VARCHAR", "version of prompts, data and protocol"),
         Field("split", "VARCHAR", "train, validation or test"),
         Field("draw", "VARCHAR", "greedy, or the name of a sampled pool"),
-        Field(
-            "metric",
-            "VARCHAR",
-            "accuracy, maj@n, length_mean, length_median, length_p90, truncated, no_answer",
-        ),
+        Field("metric", "VARCHAR", "what is measured: `results/scores.py` lists the names"),
         Field("value", "DOUBLE", "fractions in 0..1, lengths in tokens; NULL when it could not be computed"),
         Field("stderr", "DOUBLE", "standard error; questions are the clusters; NULL when undefined"),
+        Field("low", "DOUBLE", "lower end of a 95 % interval; NULL where the standard error says it all"),
+        Field("high", "DOUBLE", "upper end of that interval"),
         Field("n", "INTEGER", "questions that the value rests on"),
         Field("expected_n", "INTEGER", "questions of the whole split"),
         Field("document_set", "VARCHAR", "hash of the documents asked: equal sets can be compared"),
         Field("grader", "VARCHAR", "grader@version; NULL for metrics without one"),
+        Field(
+            "first_grader",
+            "BOOLEAN",
+            "it is the first grader of its benchmark, whose numbers are shown unless another is asked for; NULL "
+            "without a grader, and before there were several",
+        ),
         Field("prompt_mode", "VARCHAR", "prompt format"),
         Field("engine", "VARCHAR", "engine family"),
         Field("dtype", "VARCHAR", "compute dtype"),
@@ -248,7 +278,8 @@ PUBLISHED = Table(
 )
 
 TABLES: dict[str, Table] = {
-    t.name: t for t in (CHECKPOINTS, RUNS, RESPONSES, VERDICTS, SCORES, LAYERS, METHODS, PUBLISHED)
+    t.name: t
+    for t in (CHECKPOINTS, RUNS, RESPONSES, VERDICTS, TOKEN_COUNTS, SCORES, LAYERS, METHODS, PUBLISHED)
 }
 
 SCHEMA_VERSIONS = Table(

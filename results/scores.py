@@ -1,19 +1,26 @@
-"""From graded responses to the rows of the table `scores`. Pure functions: nothing is read or written."""
+"""From graded responses to the rows of the table `scores`. Pure functions: nothing is read or written.
+
+Under a grader: `accuracy`, `no_answer`, `accuracy_complete` (truncated responses without a complete box are
+wrong), `length_correct` (mean length of the right answers), `maj@n` (rule robust), `maj@n:toolkit`, and
+`flips:GRADER` (share of the verdicts in which that other grader differs). Of the responses alone:
+`length_mean`, `length_median`, `length_p90`, `length_untruncated`, `length_mean@TOKENIZER` (a fixed
+tokenizer), `truncated`, `reflections`, `code_fence`, and `tokens@n` (tokens per problem of a vote of n).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from results.statistics import Estimate, cluster_means, mean, proportion
-from results.voting import Ballot, maj_at
+from results.voting import ROBUST, TOOLKIT, Ballot, Vote, tokens_at, votes_at
 
 Row = Mapping[str, Any]
-Metrics = dict[str, tuple[Estimate | None, str | None]]
-"""By name: the value, None where it cannot be computed, and the grader that it stands on."""
+Metrics = Mapping[str, Estimate | Vote | None]
+"""By name: the value, None where it cannot be computed."""
 
 # What the responses of one score have in common: copied to the score, and checked.
 SHARED = (
@@ -36,17 +43,22 @@ def score_rows(
     *,
     expected_n: int,
     votes: Sequence[int] = (),
+    others: Mapping[str, Sequence[Row]] | None = None,
+    tokens: Mapping[str, Mapping[str, int]] | None = None,
+    first: bool = True,
     **common: Any,
 ) -> list[dict[str, Any]]:
-    """The scores of one checkpoint on one benchmark, under one draw, over one set of documents.
+    """The scores of one checkpoint on one benchmark, under one draw and one grader, over one set of documents.
 
-    `responses` and `verdicts` are rows of those tables, with one verdict of one grader for each response.
-    `expected_n` is the number of questions of the whole split, `votes` the n of each maj@n that is reported,
-    `common` what responses do not know: model_set, base, expert, domain, run_id, created_at.
-    Lengths are `n_tokens_text`, in tokens. Shares (truncated, no_answer) are fractions of the responses.
-    A value that cannot be computed, such as maj@16 of a pool of 8, is a row with the value None. Chosen labels
-    (finish reason "label") have neither length nor budget, and always an answer: there are no such rows.
-    Raises ValueError for responses that do not belong together or have no verdict.
+    `responses` and `verdicts` are rows of those tables, with one verdict of one grader for each response;
+    `others` are the verdicts of other graders on the same responses, by name. `first`: it is the benchmark's
+    first grader, with whose scores those without a grader come. `tokens`: by fixed tokenizer, the length of
+    each response by its id. `expected_n` is the number of questions of the whole split, `votes` the n of each
+    maj@n that is reported, `common` what responses do not know: model_set, base, expert, domain, run_id,
+    created_at. Lengths are `n_tokens_text`, in tokens. Shares (truncated, no_answer) are fractions of the
+    responses. A value that cannot be computed, such as maj@16 of a pool of 8, is a row with the value None.
+    Chosen labels (finish reason "label") have neither length nor budget, and always an answer: there are no
+    such rows. Raises ValueError for responses that do not belong together or have no verdict.
     """
     if not responses:
         raise ValueError("there are no responses to score")
@@ -60,38 +72,115 @@ def score_rows(
         "expected_n": expected_n,
         "document_set": document_set(r["document_hash"] for r in responses),
     }
-    return [
-        {
-            **row,
-            "metric": metric,
-            "value": None if estimate is None else estimate.value,
-            "stderr": None if estimate is None else estimate.stderr,
-            "grader": by,
-        }
-        for metric, (estimate, by) in _metrics(responses, judged, grader, votes).items()
-    ]
+    graded = _graded(responses, judged, votes)
+    graded |= {f"flips:{name}": _flips(responses, judged, rows) for name, rows in (others or {}).items()}
+    made = [_row(row, metric, value, grader, first) for metric, value in graded.items()]
+    if first:
+        made += [
+            _row(row, metric, value) for metric, value in _measured(responses, votes, tokens or {}).items()
+        ]
+    return made
 
 
-def _metrics(
-    responses: Sequence[Row], judged: Mapping[str, Row], grader: str, votes: Sequence[int]
-) -> Metrics:
-    """What is measured on the responses of one score."""
-    questions = [str(r["sample_id"]) for r in responses]
-
-    def share(holds: Callable[[Row], bool]) -> Estimate | None:
-        return proportion(cluster_means([holds(r) for r in responses], questions))
-
-    metrics: Metrics = {
-        "accuracy": (share(lambda r: judged[r["response_id"]]["correct"]), grader),
-        **{f"maj@{n}": (maj_at(n, _pools(responses, judged)), grader) for n in votes},
+def _row(
+    row: Row, metric: str, value: Estimate | Vote | None, grader: str | None = None, first: bool | None = None
+) -> dict[str, Any]:
+    estimate = value.estimate if isinstance(value, Vote) else value
+    return {
+        **row,
+        "metric": metric,
+        "value": None if estimate is None else estimate.value,
+        "stderr": None if estimate is None else estimate.stderr,
+        "low": value.low if isinstance(value, Vote) else None,
+        "high": value.high if isinstance(value, Vote) else None,
+        "grader": grader,
+        "first_grader": first if grader else None,
     }
-    if any(r["finish_reason"] != "label" for r in responses):
+
+
+def _graded(responses: Sequence[Row], judged: Mapping[str, Row], votes: Sequence[int]) -> dict[str, Any]:
+    """What stands on the verdicts of one grader."""
+    correct = [bool(judged[r["response_id"]]["correct"]) for r in responses]
+    metrics: dict[str, Any] = {"accuracy": _share(responses, correct)}
+    if votes:
+        pools = _pools(responses, judged)
+        metrics |= {f"maj@{n}": vote for n, vote in votes_at(votes, pools, ROBUST).items()}
+        several = [n for n in votes if n > 1]  # of one sample both rules make the mean of the single samples
+        metrics |= {f"maj@{n}:toolkit": vote for n, vote in votes_at(several, pools, TOOLKIT).items()}
+    if _written(responses):
+        found = [judged[r["response_id"]]["extracted"] is None for r in responses]
         metrics |= {
-            "no_answer": (share(lambda r: judged[r["response_id"]]["extracted"] is None), grader),
-            "truncated": (share(lambda r: r["finish_reason"] == "length"), None),
-            **{name: (value, None) for name, value in lengths(responses, questions).items()},
+            "no_answer": _share(responses, found),
+            "accuracy_complete": _accuracy_complete(responses, correct),
+            "length_correct": _mean_length([r for r, right in zip(responses, correct, strict=True) if right]),
         }
     return metrics
+
+
+def _measured(
+    responses: Sequence[Row], votes: Sequence[int], tokens: Mapping[str, Mapping[str, int]]
+) -> Metrics:
+    """What the responses show by themselves, whoever grades them."""
+    if not _written(responses):
+        return {}
+    questions = [str(r["sample_id"]) for r in responses]
+    spread = lengths(responses, questions)
+    counted = {
+        f"length_mean@{name}": _known_mean([counts.get(r["response_id"]) for r in responses], questions)
+        for name, counts in tokens.items()
+    }
+    fences = [r.get("ends_with_code_fence") for r in responses]
+    return {
+        "truncated": _share(responses, [r["finish_reason"] == "length" for r in responses]),
+        **spread,
+        "length_untruncated": _mean_length([r for r in responses if r["finish_reason"] != "length"]),
+        **counted,
+        "reflections": _known_mean([r.get("n_reflections") for r in responses], questions),
+        "code_fence": None if None in fences else _share(responses, fences),
+        **{f"tokens@{n}": tokens_at(n, spread["length_mean"]) for n in votes},
+    }
+
+
+def _written(responses: Sequence[Row]) -> bool:
+    """The responses are texts, not chosen labels."""
+    return any(r["finish_reason"] != "label" for r in responses)
+
+
+def _share(responses: Sequence[Row], holds: Sequence[Any]) -> Estimate | None:
+    return proportion(cluster_means(holds, [str(r["sample_id"]) for r in responses]))
+
+
+def _accuracy_complete(responses: Sequence[Row], correct: Sequence[bool]) -> Estimate | None:
+    """Accuracy in which a response that was cut off before it had closed a box is wrong; None where unknown."""
+    cut = [r["finish_reason"] == "length" for r in responses]
+    boxes = [r.get("complete_box") for r in responses]
+    if any(is_cut and box is None for is_cut, box in zip(cut, boxes, strict=True)):
+        return None
+    holds = [
+        right and not (is_cut and not box) for right, is_cut, box in zip(correct, cut, boxes, strict=True)
+    ]
+    return _share(responses, holds)
+
+
+def _flips(responses: Sequence[Row], judged: Mapping[str, Row], verdicts: Sequence[Row]) -> Estimate | None:
+    """Share of the responses on which the two graders differ."""
+    other = _by_response(responses, verdicts)
+    differ = [
+        bool(judged[r["response_id"]]["correct"]) != bool(other[r["response_id"]]["correct"])
+        for r in responses
+    ]
+    return _share(responses, differ)
+
+
+def _mean_length(responses: Sequence[Row]) -> Estimate | None:
+    """Mean length of some of the responses, averaged in each question first; None of none."""
+    return _known_mean([r["n_tokens_text"] for r in responses], [str(r["sample_id"]) for r in responses])
+
+
+def _known_mean(values: Sequence[float | None], questions: Sequence[str]) -> Estimate | None:
+    if not values or any(value is None for value in values):
+        return None
+    return mean(cluster_means(np.array(values, dtype=np.float64), questions))
 
 
 def lengths(responses: Sequence[Row], questions: Sequence[str]) -> dict[str, Estimate | None]:
@@ -115,7 +204,8 @@ def _pools(responses: Sequence[Row], judged: Mapping[str, Row]) -> list[list[Bal
     pools: dict[str, list[Ballot]] = {}
     for r in sorted(responses, key=lambda r: (str(r["sample_id"]), r["sample_index"])):
         verdict = judged[r["response_id"]]
-        pools.setdefault(str(r["sample_id"]), []).append(Ballot(verdict["vote"], bool(verdict["correct"])))
+        ballot = Ballot(verdict["vote"], bool(verdict["correct"]), verdict["extracted"], r.get("logprob_sum"))
+        pools.setdefault(str(r["sample_id"]), []).append(ballot)
     return list(pools.values())
 
 

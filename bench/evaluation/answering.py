@@ -1,12 +1,15 @@
-"""Answers of one loaded model as rows of `responses`: texts that it writes, labels that its classifiers choose."""
+"""Answers of one loaded model as rows of `responses`: texts that it writes, labels that its classifiers
+choose."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.engines.contract import Choice, Completion, Engine, Request
 from bench.evaluation.questions import Ask, Pool
+from tasks.l2s.flags import flags
 
 if TYPE_CHECKING:
     from bench.evaluation.experts import Expert
@@ -18,13 +21,14 @@ def answered(
 ) -> Iterator[list[dict[str, Any]]]:
     """Rows of the missing responses, in groups as they finish: written ones, then the labels of each head."""
     written: list[Request] = []
+    blocks = _ThinkBlocks(target.path)
     chosen: dict[Expert, list[Request]] = {}
     for id, (pool, ask) in missing.items():
         head = target.head(pool.benchmark)
         same = written if head is None else chosen.setdefault(head, [])
         same.append(Request(id, ask.prompt, pool.draw.sampling, ask.seed))
     for completions in engine.generate(written) if written else ():
-        yield [_response_row(target, engine, *missing[c.request.id], _text(c)) for c in completions]
+        yield [_response_row(target, engine, *missing[c.request.id], _text(c, blocks)) for c in completions]
     for head, requests in chosen.items():
         for choices in engine.classify(requests, head.path):
             yield [
@@ -33,7 +37,26 @@ def answered(
             ]
 
 
-def _text(completion: Completion) -> dict[str, Any]:
+class _ThinkBlocks:
+    """Counts the tokens of think blocks with the model's own tokenizer, which is loaded for the first block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tokenizer: Any = None
+
+    def tokens(self, block: str | None) -> int | None:
+        """Tokens of the block, without special tokens; None without one."""
+        if block is None:
+            return None
+        if self.tokenizer is None:
+            from transformers import AutoTokenizer
+
+            self.tokenizer = AutoTokenizer.from_pretrained(self.path)
+        return len(self.tokenizer(block, add_special_tokens=False)["input_ids"])
+
+
+def _text(completion: Completion, blocks: _ThinkBlocks) -> dict[str, Any]:
+    found = flags(completion.text)
     return {
         "response_id": completion.request.id,
         "max_new_tokens": completion.request.sampling.max_new_tokens,
@@ -43,6 +66,10 @@ def _text(completion: Completion) -> dict[str, Any]:
         "n_tokens_text": completion.n_tokens_text,
         "n_prompt_tokens": completion.n_prompt_tokens,
         "finish_reason": completion.finish_reason,
+        "n_reflections": found.reflections,
+        "n_think_tokens": blocks.tokens(found.think),
+        "ends_with_code_fence": found.code_fence,
+        "complete_box": found.complete_box,
     }
 
 

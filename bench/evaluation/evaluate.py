@@ -20,6 +20,7 @@ from bench.evaluation.experts import expert_of
 from bench.evaluation.grading import grade, graders_of, new_scores, score
 from bench.evaluation.questions import Ask, Pool, rendered
 from bench.evaluation.target import EvalTarget
+from bench.evaluation.token_counts import FixedTokenizer, token_counts
 from bench.suites import EvalOptions
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def evaluate(
     Raises BadInput when `rescore` finds nothing stored, and for a prompt that does not fit the model.
     """
     started = time.perf_counter()
-    ids = _response_ids(target, pools, options)
+    fixed = FixedTokenizer(options.fixed_tokenizer) if options.fixed_tokenizer else None
     pools = rendered(pools, target.path)
+    ids = _response_ids(target, pools, options)
     store.ingest()
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
     missing = {id: asked for id, asked in _asked(pools, ids) if id not in known}
@@ -92,7 +94,7 @@ def evaluate(
         sampled = _sample(target, missing, options, spool=spool, progress=progress)
         store.ingest()
     graded = _grade_and_score(
-        target, pools, ids, store=store, spool=spool, rescore=rescore, progress=progress
+        target, pools, ids, fixed, store=store, spool=spool, rescore=rescore, progress=progress
     )
     return EvalReport(
         name=target.name,
@@ -161,25 +163,26 @@ def _sample(
 
 
 def _grade_and_score(
-    target: EvalTarget, pools: Sequence[Pool], ids: Sequence[list[str]], *,
+    target: EvalTarget, pools: Sequence[Pool], ids: Sequence[list[str]], fixed: FixedTokenizer | None, *,
     store: Store, spool: Spool, rescore: bool, progress: bool,
 ) -> int:  # fmt: skip
     """Verdicts and scores of everything stored; the number of new verdicts."""
-    stored = {row["response_id"]: row for row in store.fetch("responses", {id for own in ids for id in own})}
     common = {"model_set": target.model_set, "base": target.base}
-    graded, scores = 0, []
-    with _bar(f"{target.name}: grading", sum(map(len, ids)), show=progress) as advance:
+    new, scores = 0, []
+    total = sum(len(own) * len(graders_of(pool.benchmark)) for pool, own in zip(pools, ids, strict=True))
+    with _bar(f"{target.name}: grading", total, show=progress) as advance:
         for pool, own in zip(pools, ids, strict=True):
-            responses = {id: stored[id] for id in own if id in stored}
-            verdicts, new = grade(pool, responses, store=store, spool=spool, rescore=rescore, advance=advance)
-            advance(len(own) - new)
-            graded += new
+            graded = grade(pool, own, store=store, spool=spool, rescore=rescore, advance=advance)
+            new += graded.new
             expert = expert_of(target.experts, pool.benchmark.domain)
             mark = expert.fingerprint if expert else None
-            scores += score(pool, responses, verdicts, own, {**common, "expert": mark})
+            tokens = {}
+            if fixed and not pool.benchmark.labels:
+                tokens[fixed.id] = token_counts(fixed, graded.responses, store=store, spool=spool)
+            scores += score(pool, graded, own, {**common, "expert": mark}, tokens)
     spool.append_many("scores", new_scores(scores, store, target.fingerprint))
     store.ingest()
-    return graded
+    return new
 
 
 @contextmanager

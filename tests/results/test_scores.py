@@ -24,6 +24,11 @@ def test_greedy_scores_by_hand() -> None:
         "length_mean": 40.0,
         "length_median": 25.0,
         "length_p90": pytest.approx(79.0),
+        "length_correct": 15.0,
+        "length_untruncated": 20.0,
+        "accuracy_complete": None,  # whether the text that was cut off holds a box is not known here
+        "reflections": None,
+        "code_fence": None,
     }
     assert rows["accuracy"]["stderr"] == pytest.approx((0.25 / 3) ** 0.5)
     assert rows["length_mean"]["stderr"] == pytest.approx(20.4124145)

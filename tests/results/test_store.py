@@ -15,7 +15,7 @@ import pytest
 import results.store
 from results import migrations
 from results.errors import StoreError
-from results.schema import TABLES
+from results.schema import SCHEMA_VERSION, TABLES
 from results.spool import Spool
 from results.store import Store
 from tests.results.factory import checkpoint, response, verdict, write
@@ -309,7 +309,7 @@ def test_a_newer_database_or_spool_is_refused(store: Store) -> None:
     spool.path.unlink()
     with duckdb.connect(str(store.path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, now() AT TIME ZONE 'UTC')")
-    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 2\. Update"):
+    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 3\. Update"):
         store.rows("SELECT 1")
 
 
@@ -335,25 +335,71 @@ def test_the_newest_row_of_a_key_is_current_and_nulls_are_one_key(store: Store) 
 
 def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     path = str(tmp_path / "old.duckdb")
-    steps = {3: ('ALTER TABLE runs ADD COLUMN "host" VARCHAR',), 4: ("UPDATE runs SET host = 'unknown'",)}
+    one, two = SCHEMA_VERSION + 1, SCHEMA_VERSION + 2
+    steps = {one: ('ALTER TABLE runs ADD COLUMN "host" VARCHAR',), two: ("UPDATE runs SET host = 'unknown'",)}
     with duckdb.connect(path) as connection:
         migrations.migrate(connection)
         connection.execute("INSERT INTO runs (run_id) VALUES ('a')")
-        migrations.migrate(connection, newest=4, migrations=steps)
+        migrations.migrate(connection, newest=two, migrations=steps)
         assert connection.execute("SELECT host FROM current_runs").fetchall() == [("unknown",)]
-        assert migrations.version_of(connection) == 4
+        assert migrations.version_of(connection) == two
     with duckdb.connect(path) as connection:
         with pytest.raises(duckdb.Error):
-            migrations.migrate(connection, newest=6, migrations={5: ("DROP TABLE layers",), 6: ("nonsense",)})
-        assert migrations.version_of(connection) == 4
+            broken = {two + 1: ("DROP TABLE layers",), two + 2: ("nonsense",)}
+            migrations.migrate(connection, newest=two + 2, migrations=broken)
+        assert migrations.version_of(connection) == two
         connection.execute("SELECT * FROM layers")  # all of it or nothing
+
+
+SINCE = {  # what each version added
+    2: {"checkpoints": ["statistics_seconds"]},
+    3: {
+        "responses": [
+            "n_reflections",
+            "n_think_tokens",
+            "ends_with_code_fence",
+            "complete_box",
+            "logprob_sum",
+        ],
+        "scores": ["low", "high", "first_grader"],
+    },
+}
+
+
+def make_older(store: Store, version: int) -> None:
+    """Take from a database what later versions than `version` added."""
+    with duckdb.connect(str(store.path)) as connection:
+        for added in (SINCE[later] for later in SINCE if later > version):
+            for table, columns in added.items():
+                for column in columns:
+                    connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        if version < 3:
+            connection.execute("DROP VIEW current_token_counts")
+            connection.execute("DROP TABLE token_counts")
+        connection.execute("UPDATE schema_versions SET version = ?", [version])
+
+
+def test_a_database_of_version_2_gets_the_columns_of_answers_and_keeps_its_rows(store: Store) -> None:
+    old = response("base", "gsm", 1)
+    write(store, [("responses", old)])
+    make_older(store, 2)
+    new = response("base", "gsm", 2, n_reflections=3, complete_box=True)
+    count = {"response_id": new["response_id"], "tokenizer": "one:1", "n_tokens": 7}
+    write(store, [("responses", new), ("token_counts", count)], "run-2")
+    rows = store.rows("SELECT n_reflections, complete_box, text FROM current_responses ORDER BY sample_id")
+    assert [tuple(row.values()) for row in rows] == [(None, None, old["text"]), (3, True, new["text"])]
+    assert store.rows("SELECT n_tokens FROM current_token_counts") == [{"n_tokens": 7}]
+    write(store, [("responses", old | {"n_reflections": 9})], "run-3")  # never overwritten
+    assert count_nulls(store) == 1
+
+
+def count_nulls(store: Store) -> int:
+    return int(store.rows("SELECT count(*) AS n FROM responses WHERE n_reflections IS NULL")[0]["n"])
 
 
 def test_a_database_of_version_1_learns_what_statistics_cost(store: Store) -> None:
     write(store, [("checkpoints", checkpoint("old", "merged"))])
-    with duckdb.connect(str(store.path)) as connection:
-        connection.execute("ALTER TABLE checkpoints DROP COLUMN statistics_seconds")
-        connection.execute("UPDATE schema_versions SET version = 1")
+    make_older(store, 1)
     write(store, [("checkpoints", checkpoint("new", "merged", statistics_seconds=2.0))], "run-2")
     rows = store.rows("SELECT name, statistics_seconds FROM current_checkpoints ORDER BY name DESC")
     assert [tuple(row.values()) for row in rows] == [("old", None), ("new", 2.0)]

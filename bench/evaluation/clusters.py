@@ -1,0 +1,81 @@
+"""Which answers to one question vote together: equal numbers, and what the strict grader finds equal.
+
+A cluster is named after its first member. An answer is compared with the first member of each cluster only,
+in the order of the sample index, so that samples that are added later change nothing of what was there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+Equivalent = Callable[[Sequence[tuple[str, str]]], list[bool]]
+Pair = tuple[str, str]
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100}|/0*[1-9][0-9]{0,99})?")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer as its grader names it: `vote` (None: it does not vote), and `text`, what is compared.
+
+    `settled`: it is stored, and `vote` is the name of its cluster already.
+    """
+
+    vote: str | None
+    text: str
+    settled: bool = False
+
+
+def clustered(questions: Sequence[Sequence[Answer]], equivalent: Equivalent | None) -> list[list[str | None]]:
+    """The cluster that each answer of each question votes with. Answers are in the order of the sample index.
+
+    `equivalent` says of (answer, representative) pairs whether they are equal; without it only equal numbers and
+    equal names are one cluster. It is called once, for all questions.
+    """
+    wanted = list(dict.fromkeys(pair for answers in questions for pair in _pairs(answers)))
+    equal = set()
+    if wanted and equivalent is not None:
+        equal = {pair for pair, same in zip(wanted, equivalent(wanted), strict=True) if same}
+    return [_assigned(answers, equal) for answers in questions]
+
+
+def _pairs(answers: Sequence[Answer]) -> list[Pair]:
+    """What may have to be compared: each new answer that is no number, with every other one before it."""
+    before: dict[str, str] = {}
+    pairs = []
+    for answer in answers:
+        if answer.vote is None:
+            continue
+        name = _name(answer)
+        if name not in before and not answer.settled and not _is_number(name):
+            pairs += [(answer.text, text) for text in before.values()]
+        before.setdefault(name, answer.text)
+    return pairs
+
+
+def _assigned(answers: Sequence[Answer], equal: set[Pair]) -> list[str | None]:
+    leaders: dict[str, str] = {}  # name of a cluster, text of its first member
+    found: list[str | None] = []
+    for answer in answers:
+        if answer.vote is None:
+            found.append(None)
+            continue
+        name = _name(answer)
+        if name not in leaders and not answer.settled and not _is_number(name):
+            name = next((n for n, text in leaders.items() if (answer.text, text) in equal), name)
+        leaders.setdefault(name, answer.text)
+        found.append(name)
+    return found
+
+
+def _name(answer: Answer) -> str:
+    """Its own name: of a number the exact value, so that 0.50 and 1/2 are one."""
+    vote = (answer.vote or "").strip()
+    return str(Fraction(vote)) if _is_number(vote) else vote
+
+
+def _is_number(vote: str) -> bool:
+    return _NUMBER.fullmatch(vote) is not None

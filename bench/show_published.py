@@ -1,0 +1,64 @@
+"""Numbers of papers in a terminal: tables of their own, every row marked as reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from results import text
+from results.published import PublishedTable, expert_of, means
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def tables(benchmarks: Sequence[str], reported: Sequence[PublishedTable]) -> list[Table]:
+    """One table for each printed one, with the columns of the board."""
+    return [_table(benchmarks, table) for table in reported]
+
+
+def _table(benchmarks: Sequence[str], reported: PublishedTable) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"reported, not measured here · {reported.source} · {reported.model_set}",
+        caption=_caption(reported),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("model", overflow="fold", min_width=12)
+    for column in (*benchmarks, "average", "average\nlength", "length\nvs exp."):
+        table.add_column(column, justify="right", no_wrap=True)
+    expert = expert_of(reported)
+    for row in reported.rows:
+        mean = means(row, expert, benchmarks)
+        table.add_row(
+            f"{row.method} (reported)",
+            *(_two(row.accuracy.get(b), row.length.get(b)) for b in benchmarks),
+            _number(mean.accuracy),
+            _number(mean.length),
+            text.change(mean.change),
+        )
+    return table
+
+
+def _caption(reported: PublishedTable) -> str:
+    lines = [
+        "Accuracy in %, below it the mean length, as printed. Averages are formed from the printed numbers "
+        "as those of measured rows are."
+    ]
+    if reported.restored:
+        lines.append(f"{reported.restored} decimal points, lost in the source text, were restored.")
+    return "\n".join([*lines, *(f"• {note}" for row in reported.rows for note in row.notes)])
+
+
+def _two(accuracy: float | None, length: float | None) -> str:
+    return _number(accuracy) if length is None else f"{_number(accuracy)}\n{_number(length)}"
+
+
+def _number(value: float | None) -> str:
+    return text.MISSING if value is None else f"{value:.1f}"
