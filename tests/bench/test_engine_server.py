@@ -44,7 +44,7 @@ def serve(checkpoint: Path) -> Iterator[Serve]:
     tokenizer, running = AutoTokenizer.from_pretrained(checkpoint), []
 
     def start(**settings: Any) -> Completions:
-        context = completions(lambda text: tokenizer(text)["input_ids"], **settings)
+        context = completions(tokenizer, **settings)
         running.append(context)
         return context.__enter__()
 
@@ -233,7 +233,7 @@ def test_what_is_asked_of_vllm_leaves_nothing_to_the_servers_defaults(checkpoint
     assert state.seen[0] == {
         "model": "tiny", "prompt": "abc", "max_tokens": 7, "temperature": 0.3, "top_p": 0.9, "seed": 2**62,
         "stop": ["\n\n"], "stop_token_ids": [1], "return_token_ids": True, "top_k": -1, "min_p": 0.0,
-        "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+        "repetition_penalty": 1.0, "ignore_eos": True, "presence_penalty": 0.0, "frequency_penalty": 0.0,
     }  # fmt: skip
     assert [body["seed"] for body in state.seen] == [2**62, 2**62 + 1]
 
@@ -256,7 +256,7 @@ def test_the_effective_budget_is_what_the_served_context_leaves(checkpoint: Path
     assert [one.budget for one in found.values()] == [10, 3]
     assert [one.finish_reason for one in found.values()] == ["stop", "length"]
     assert [one.n_generated for one in found.values()] == [5, 3]
-    with pytest.raises(BadInput, match="prompt of 20 tokens does not fit: the served context is 20"):
+    with pytest.raises(BadInput, match="prompt of 20 tokens does not fit: the model's context is 20"):
         answers(engine(checkpoint, state), requests(["ok", "x" * 20]))
     assert len(state.seen) == 2, "refused before anything is asked"
     assert engine(checkpoint, serve(context=None)).context == 128, "of the model's config"

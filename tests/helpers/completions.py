@@ -25,9 +25,11 @@ Fault = str | tuple[int, dict[str, str], Any] | None
 
 @dataclass
 class Completions:
-    """The server's state. `by` is its name in /v1/models; `reply` may change an answer before it is sent."""
+    """The server's state. `tokens` reads a prompt, `letter` is the token of a character; `by` is the server's name in
+    /v1/models; `reply` may change an answer before it is sent."""
 
     tokens: Callable[[str], list[int]]
+    letter: Callable[[str], int]
     by: str = "vllm"
     names: tuple[str, ...] = ("tiny",)
     root: str | None = None
@@ -88,7 +90,7 @@ class Completions:
         prompt = self.tokens(body["prompt"])
         text = body["prompt"][::-1][: body["max_tokens"]]
         whole = len(text) < body["max_tokens"]
-        ids = [2 + ord(character) for character in text] + ([self.end] if whole else [])
+        ids = [self.letter(character) for character in text] + ([self.end] if whole else [])
         choice = {
             "index": 0,
             "text": text,
@@ -102,9 +104,11 @@ class Completions:
 
 
 @contextmanager
-def completions(tokens: Callable[[str], list[int]], **settings: Any) -> Iterator[Completions]:
-    """A running server; `tokens` is the tokenizer of the model that it pretends to serve."""
-    state = Completions(tokens, **settings)
+def completions(tokenizer: Any, **settings: Any) -> Iterator[Completions]:
+    """A running server with the tokenizer of the model that it pretends to serve."""
+    state = Completions(
+        lambda text: tokenizer(text)["input_ids"], tokenizer.convert_tokens_to_ids, **settings
+    )
     state.start()
     try:
         yield state
