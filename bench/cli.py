@@ -54,7 +54,10 @@ Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first N samples of each benchmark.")
 ]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
-EngineName = Annotated[str, typer.Option("--engine", help="Engine that answers.")]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", help="hf, vllm, server, or auto: vllm where installed and the model is large."),
+]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", help="Compute dtype [float32 on CPU, stored dtype on GPU].")
 ]
@@ -188,7 +191,7 @@ def run(
     set_: Settings = None,
     split: Split = "test",
     limit: Limit = None,
-    engine: EngineName = "hf",
+    engine: EngineName = "auto",
     dtype: Dtype = None,
     batch_size: Batch = None,
     threads: Threads = None,
@@ -301,7 +304,7 @@ def evaluate_command(
     models: Models = None,
     split: Split = "test",
     limit: Limit = None,
-    engine: EngineName = "hf",
+    engine: EngineName = "auto",
     dtype: Dtype = None,
     batch_size: Batch = None,
     threads: Threads = None,

@@ -71,8 +71,11 @@ class Road:
     ) -> None:
         """Evaluate one model and say what was done."""
         from bench.engines import engine_identity
-        from bench.evaluation.evaluate import evaluate
+        from bench.evaluation.evaluate import evaluate, with_engine
 
+        options, why = with_engine(target, asked, options)
+        if why is not None and (said := f"engine {options.engine}: {why}") not in self.summary:
+            self.note(said)
         report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
         self.note(report.sentence())
         if report.generated:  # what was chosen for us, now that it is known

@@ -6,6 +6,8 @@ An engine is one file here and one entry in `FILES`. The file defines
 * `CLASSIFIES`: whether it chooses labels under a classifier's head, beside writing texts;
 * `identity(path, options)`: (family, dtype), what of it changes a text, known before anything is loaded;
 * `load(path, options)`: the loaded `Engine`; BadInput when it is not installed or the model does not suit it.
+
+`auto` has the first two, and `pick(path, options)`, which says which of the others is meant and why.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from typing import Any
 from bench.engines.contract import Engine, EngineOptions
 from bench.errors import BadInput, unknown
 
-FILES = {"hf": "bench.engines.hf", "server": "bench.engines.server"}
+FILES = {
+    "auto": "bench.engines.auto",
+    "hf": "bench.engines.hf",
+    "vllm": "bench.engines.vllm",
+    "server": "bench.engines.server",
+}
 ENGINES = tuple(FILES)
-_COMMON = {"dtype", "answers"}
+_COMMON = {"dtype", "answers", "labels"}
 
 
 def engine_identity(name: str, path: Path, **options: Any) -> tuple[str, str]:
@@ -28,8 +35,27 @@ def engine_identity(name: str, path: Path, **options: Any) -> tuple[str, str]:
 
     Raises BadInput for an unknown engine, and for options that it does not take.
     """
-    family, dtype = _file(name).identity(Path(path), _options(name, options))
+    taken, _ = chosen(name, path, **options)
+    family, dtype = _file(taken).identity(Path(path), _options(taken, options))
     return family, dtype
+
+
+def chosen(name: str, path: Path, **options: Any) -> tuple[str, str | None]:
+    """The engine that is meant, and why: `auto` takes one of the others; for those the reason is None.
+
+    Raises BadInput as `engine_identity` does, also for options that the one taken would ignore.
+    """
+    asked = _options(name, options)
+    if name != "auto":
+        return name, None
+    from bench.engines.auto import pick
+
+    taken = pick(Path(path), asked)
+    try:
+        _options(taken.name, options)
+    except BadInput as error:
+        raise BadInput(f"--engine auto takes {taken.name} for {path} ({taken.why}), and {error}") from error
+    return taken.name, taken.why
 
 
 def load(name: str, path: Path, **options: Any) -> Engine:
@@ -37,7 +63,8 @@ def load(name: str, path: Path, **options: Any) -> Engine:
 
     `answers="labels"` loads the body alone: such an engine classifies and does not write.
     """
-    engine: Engine = _file(name).load(Path(path), _options(name, options))
+    taken, _ = chosen(name, path, **options)
+    engine: Engine = _file(taken).load(Path(path), _options(taken, options))
     return engine
 
 
@@ -45,7 +72,7 @@ def check_engine(name: str, *, labels: bool = False, **options: Any) -> None:
     """Refuse, before any work, an unknown engine, options that it would ignore, and labels it cannot choose."""
     _options(name, options)
     if labels and not _file(name).CLASSIFIES:
-        able = ", ".join(other for other in ENGINES if _file(other).CLASSIFIES)
+        able = " or ".join(other for other in ENGINES if _file(other).CLASSIFIES)
         raise BadInput(f"engine {name} writes texts and chooses no labels: take --engine {able}")
 
 
@@ -61,7 +88,7 @@ def _options(name: str, given: dict[str, Any]) -> EngineOptions:
     takes = _COMMON | set(_file(name).TAKES)
     for field in fields(options):
         value = getattr(options, field.name)
-        if value is not None and field.name not in takes:
+        if value not in (None, False) and field.name not in takes:
             raise BadInput(
                 f"engine {name} does not take --{field.name.replace('_', '-')} (given: {value}): leave it out"
             )

