@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
 def tables(benchmarks: Sequence[str], reported: Sequence[PublishedTable]) -> list[Table]:
     """One table for each printed one, with the columns of the board."""
-    return [_table(benchmarks, table) for table in reported]
+    return [
+        _votes_table(table) if table.vote_sizes else _accuracy_table(benchmarks, table) for table in reported
+    ]
 
 
-def _table(benchmarks: Sequence[str], reported: PublishedTable) -> Table:
+def _table(reported: PublishedTable, caption: str, columns: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(
         title=f"reported, not measured here · {reported.source} · {reported.model_set}",
-        caption=_caption(reported),
+        caption=_caption(reported, caption),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -31,8 +33,17 @@ def _table(benchmarks: Sequence[str], reported: PublishedTable) -> Table:
         pad_edge=False,
     )
     table.add_column("model", overflow="fold", min_width=12)
-    for column in (*benchmarks, "average", "average\nlength", "length\nvs exp."):
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _accuracy_table(benchmarks: Sequence[str], reported: PublishedTable) -> Table:
+    caption = (
+        "Accuracy in %, below it the mean length, as printed. Averages are formed from the printed numbers as "
+        "those of measured rows are."
+    )
+    table = _table(reported, caption, (*benchmarks, "average", "average\nlength", "length\nvs exp."))
     expert = expert_of(reported)
     for row in reported.rows:
         mean = means(row, expert, benchmarks)
@@ -46,11 +57,20 @@ def _table(benchmarks: Sequence[str], reported: PublishedTable) -> Table:
     return table
 
 
-def _caption(reported: PublishedTable) -> str:
-    lines = [
-        "Accuracy in %, below it the mean length, as printed. Averages are formed from the printed numbers "
-        "as those of measured rows are."
-    ]
+def _votes_table(reported: PublishedTable) -> Table:
+    """Printed accuracies of majority votes; n = 1 is the greedy answer there."""
+    (benchmark,) = {b for row in reported.rows for b in row.accuracy}
+    sizes = reported.vote_sizes
+    caption = f"Accuracy in % on {benchmark} of the majority of n answers at temperature 0.3, as printed."
+    table = _table(reported, caption, ("greedy", *(f"n = {n}" for n in sizes)))
+    for row in reported.rows:
+        greedy = row.accuracy.get(benchmark)
+        table.add_row(f"{row.method} (reported)", *(_number(v) for v in (greedy, *map(row.votes.get, sizes))))
+    return table
+
+
+def _caption(reported: PublishedTable, caption: str) -> str:
+    lines = [caption]
     if reported.restored:
         lines.append(f"{reported.restored} decimal points, lost in the source text, were restored.")
     return "\n".join([*lines, *(f"• {note}" for row in reported.rows for note in row.notes)])

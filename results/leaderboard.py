@@ -121,7 +121,8 @@ def _comparable(
 ) -> tuple[list[Record], list[str]]:
     """The scores of one protocol and grader per benchmark; what else there was, in sentences.
 
-    maj@n comes from a sampled pool beside the draw that gives accuracy and length, so its draw may differ.
+    maj@n comes from a sampled pool beside the draw that gives accuracy and length, so its draw differs but
+    for its budget.
     """
     kept, notes = [], []
     for benchmark in benchmarks:
@@ -134,7 +135,7 @@ def _comparable(
         for s in accuracies:
             holders[_protocol(s)].add(s["checkpoint"])
         newest = {_protocol(s): i for i, s in enumerate(accuracies)}
-        best = max(holders, key=lambda p: (p[2] == "greedy", len(holders[p]), newest[p]))
+        best = max(holders, key=lambda p: (_greedy(p[2]), len(holders[p]), newest[p]))
         left_out = set().union(*holders.values()) - holders[best]
         if left_out:
             notes.append(
@@ -147,9 +148,21 @@ def _comparable(
                 None,
                 by,
             )
-            if same and (s["draw"] == draw or s["metric"].startswith(("maj@", "tokens@"))):
+            votes = s["metric"].startswith(("maj@", "tokens@")) and _budget(s["draw"]) == _budget(draw)
+            if same and (s["draw"] == draw or votes):
                 kept.append(s)
     return kept, notes
+
+
+def _greedy(draw: str) -> int:
+    """2 for the greedy draw, 1 for one under a budget of one's own (`greedy@512`), 0 for a sampled pool."""
+    return 2 * (draw == "greedy") or int(draw.startswith("greedy@"))
+
+
+def _budget(draw: str) -> str:
+    """The budget in the name of a draw; empty for the usual one. Votes are shown beside accuracies of their
+    budget."""
+    return draw.partition("@")[2]
 
 
 def _is_shown(score: Record, grader: str | None) -> bool:

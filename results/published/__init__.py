@@ -29,6 +29,7 @@ class PublishedRow:
     accuracy: dict[str, float] = field(default_factory=dict)
     length: dict[str, float] = field(default_factory=dict)
     printed: dict[str, float] = field(default_factory=dict)
+    votes: dict[int, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -40,6 +41,11 @@ class PublishedTable:
     model_set: str
     rows: list[PublishedRow] = field(default_factory=list)
     restored: int = 0
+
+    @property
+    def vote_sizes(self) -> list[int]:
+        """The n of the votes that are printed: none in a table of greedy accuracies."""
+        return sorted({n for row in self.rows for n in row.votes})
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,12 @@ def published_rows() -> list[dict[str, str]]:
 
 
 def published_tables(benchmarks: Sequence[str]) -> tuple[PublishedTable, ...]:
-    """The printed tables with greedy accuracies on any of `benchmarks`, with what they print on those."""
+    """The printed tables with accuracies on any of `benchmarks`, with what they print on those."""
     tables: dict[str, PublishedTable] = {}
     methods: dict[tuple[str, str], PublishedRow] = {}
     for line in published_rows():
         source, method = line["source"], line["method"]
-        if line["benchmark"] not in (*benchmarks, MEAN) or line["metric"].startswith("maj@"):
+        if line["benchmark"] not in (*benchmarks, MEAN):
             continue
         table = tables.setdefault(source, PublishedTable(source, line["model_set"]))
         if (source, method) not in methods:
@@ -85,6 +91,8 @@ def _take(table: PublishedTable, row: PublishedRow, line: dict[str, str]) -> Non
     benchmark, metric, value = line["benchmark"], line["metric"], float(line["value"])
     if benchmark == MEAN:
         row.printed[metric] = value
+    elif metric.startswith("maj@"):
+        row.votes[int(metric.removeprefix("maj@"))] = value
     else:
         {"accuracy": row.accuracy, "length": row.length}[metric][benchmark] = value
     notes = [note for note in line["note"].split("; ") if note]
