@@ -13,6 +13,7 @@ NO_SKIP = "MERGEBOARD_NO_SKIP"
 CHROMIUM = "MERGEBOARD_CHROMIUM"
 KEPT = (NO_SKIP, CHROMIUM)  # settings of the test session itself
 _skipped: list[str] = []
+_left_out: list[str] = []  # tests that need vLLM, in a session that was not asked for them
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,6 +23,17 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
     for name in [name for name in os.environ if name.startswith("MERGEBOARD_") and name not in KEPT]:
         del os.environ[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `vllm` run when they are asked for (`-m vllm`, `make test-vllm`); else they are left out by name."""
+    if "vllm" in str(config.getoption("-m")):
+        return
+    left_out = [item for item in items if item.get_closest_marker("vllm")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        _left_out.extend(item.nodeid for item in left_out)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -44,6 +56,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was skipped, loudly; in CI as the reason of the failure."""
+    if _left_out:
+        terminalreporter.section(f"left out: {len(_left_out)} tests of vLLM (make test-vllm)", yellow=True)
     if not _skipped:
         return
     if os.environ.get(NO_SKIP) == "1":

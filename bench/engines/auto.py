@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.engines import hf, vllm
 from bench.engines.contract import EngineOptions
+from bench.engines.texts import parameters
 
 TAKES = vllm.TAKES | hf.TAKES
 CLASSIFIES = True
@@ -51,7 +51,7 @@ def _against_vllm(path: Path, options: EngineOptions) -> str | None:
     config = path / "config.json"
     if not config.is_file():
         return "the checkpoint is not here"
-    size = _parameters(path)
+    size = parameters(path)
     if size < MIN_PARAMETERS:
         return (
             f"a model of {size / 1e6:,.1f} million parameters (below {MIN_PARAMETERS // 10**6}) is answered "
@@ -61,12 +61,6 @@ def _against_vllm(path: Path, options: EngineOptions) -> str | None:
     if not set(kinds) & known_architectures():
         return f"vLLM does not list the architecture {', '.join(kinds) or 'that config.json does not name'}"
     return None
-
-
-def _parameters(path: Path) -> int:
-    from bench.models.checkpoint import Checkpoint
-
-    return sum(math.prod(stored.shape) for stored in Checkpoint(path).tensors.values())
 
 
 def known_architectures() -> set[str]:

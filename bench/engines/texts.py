@@ -6,6 +6,7 @@ where a stop string ends a text, and which tokens a response is charged for. Not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,3 +144,10 @@ def end_ids(configs: Iterable[Any], tokenizer: Any) -> set[int]:
         value = getattr(config, "eos_token_id", None)
         ids |= set(value if isinstance(value, list) else [value]) - {None}
     return ids or {tokenizer.eos_token_id} - {None}
+
+
+def parameters(path: Path) -> int:
+    """How many parameters the checkpoint at `path` has, from its headers."""
+    from bench.models.checkpoint import Checkpoint
+
+    return sum(math.prod(stored.shape) for stored in Checkpoint(path).tensors.values())

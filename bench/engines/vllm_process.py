@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines.contract import EngineOptions
+from bench.engines.texts import parameters
 from bench.errors import BadInput
 
 CPU_CACHE_BYTES = 4 << 30  # key-value cache on a processor; a GPU's is what its memory leaves
+COMPILED_PARAMETERS = 50_000_000  # below, a processor compiles longer than it then saves
 CPU_SHARE = 4  # of the memory that is available, at most one part in this many, for it
-SHUTDOWN_SECONDS = 5.0
+SHUTDOWN_SECONDS = 2.0  # then they are ended by force: nothing of theirs is to be kept
 # Started afresh, not forked: this program has threads, and maybe a GPU's context, which a fork would break.
 ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -125,6 +127,8 @@ def _started(path: Path, config: Any, dtype: str, context: int | None, options: 
         settings["gpu_memory_utilization"] = options.gpu_memory
     elif current_platform.is_cpu() and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
         settings["kv_cache_memory_bytes"] = _cpu_cache()
+    if current_platform.is_cpu() and parameters(path) < COMPILED_PARAMETERS:
+        settings["enforce_eager"] = True
     return LLMEngine.from_engine_args(EngineArgs(**settings), usage_context=UsageContext.LLM_CLASS)
 
 

@@ -79,6 +79,7 @@ def evaluate(
     Raises BadInput when `rescore` finds nothing stored, and for a prompt that does not fit the model.
     """
     started = time.perf_counter()
+    options, _ = with_engine(target, pools, options)
     fixed = FixedTokenizer(options.fixed_tokenizer) if options.fixed_tokenizer else None
     pools = rendered(pools, target.path)
     ids = _response_ids(target, pools, options)
