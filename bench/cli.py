@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,10 @@ from results.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.experiments import Wanted
+    from bench.merging.plan import Plan
     from bench.models.checkpoint import Checkpoint
+    from bench.models.context import Context
     from bench.recipe import Recipe
     from bench.suites import EvalOptions
 
@@ -83,9 +87,6 @@ ServedModel = Annotated[
 Concurrency = Annotated[
     int | None, typer.Option("--concurrency", min=1, help="Most requests under way at once (engine server).")
 ]
-DataSplit = Annotated[
-    str, typer.Option("--data-split", help="Examples for methods that need data: train or validation.")
-]
 Samples = Annotated[
     int | None,
     typer.Option("--samples", min=0, help="Sampled responses a question, for votes; 0 leaves them out."),
@@ -96,6 +97,28 @@ FixedTokenizer = Annotated[
 ]
 GraderName = Annotated[
     str | None, typer.Option("--grader", help="Show this grader's numbers [the benchmarks' first].")
+]
+ContextLength = Annotated[
+    int | None,
+    typer.Option(
+        "--context-length", min=1, help="The merge's context where the models' limits differ, in tokens."
+    ),
+]
+RopeFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--rope-from", help="Whose rotary settings the merge has where they differ: base or expert:<i>."
+    ),
+]
+ExperimentName = Annotated[
+    str | None,
+    typer.Option("--experiment", help="Experiment of configs/experiments: methods, models, suite."),
+]
+AnySuite = Annotated[
+    str | None, typer.Option("--suite", help="Suite, or one benchmark [the experiment's, mini_l2s].")
+]
+DataSplit = Annotated[
+    str, typer.Option("--data-split", help="Examples for methods that need data: train or validation.")
 ]
 DataDir = Annotated[
     Path | None,
@@ -152,12 +175,13 @@ def _options(
     max_new_tokens: int | None,
     data_dir: Path | None,
     prompt_mode: str | None,
+    samples: int | None,
     tensor_parallel: int | None,
     gpu_memory: float | None,
     server_url: str | None,
     served_model: str | None,
-    samples: int | None,
     concurrency: int | None,
+    fixed_tokenizer: str | None,
 ) -> EvalOptions:
     from bench.suites import EvalOptions
 
@@ -172,19 +196,23 @@ def _options(
         max_new_tokens=max_new_tokens,
         data_dir=data_dir,
         prompt_mode=prompt_mode,
+        samples=samples,
         tensor_parallel=tensor_parallel,
         gpu_memory=gpu_memory,
         server_url=server_url,
         served_model=served_model,
         concurrency=concurrency,
+        fixed_tokenizer=fixed_tokenizer,
     )
-        samples=samples,
 
 
 @app.command()
 def run(
-    method: Annotated[str, typer.Option("--method", help="Methods, comma-separated, or `all`.")] = "fim_ties",
-    suite: Suite = "mini_l2s",
+    method: Annotated[
+        str | None, typer.Option("--method", help="Methods, comma-separated, or `all` [fim_ties].")
+    ] = None,
+    suite: AnySuite = None,
+    experiment: ExperimentName = None,
     models: Models = None,
     base: Base = None,
     expert: Experts = None,
@@ -200,26 +228,32 @@ def run(
     server_url: ServerUrl = None,
     served_model: ServedModel = None,
     concurrency: Concurrency = None,
+    fixed_tokenizer: FixedTokenizer = None,
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,
     prompt_mode: PromptMode = None,
+    samples: Samples = None,
     data_split: DataSplit = "train",
+    context_length: ContextLength = None,
+    rope_from: RopeFrom = None,
     runs: Runs = Path("runs"),
     db: Db = None,
     json: Json = False,
 ) -> None:
     """The whole road: merge, evaluate base, experts and merges, record, and print the table."""
+    from bench.experiments import wanted
+    from bench.models.context import Context
     from bench.run import run as road
 
+    asked = wanted(experiment, method=method, suite=suite, models=models, base=base, experts=expert)
     options = _options(
-    samples: Samples = None,
-        suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
+        asked.suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
         samples, tensor_parallel, gpu_memory, server_url, served_model, concurrency, fixed_tokenizer,
     )  # fmt: skip
     report = road(
-        method.split(","),
+        asked.methods,
         options,
-        models=models,
+        models=asked.models,
         base=base,
         experts=expert or [],
         settings=set_ or [],
@@ -227,10 +261,12 @@ def run(
         db=_database(runs, db),
         say=_say,
         data_split=data_split,
+        context=Context(context_length, rope_from),
     )
     extra = {"report": report.summary, "not_applicable": report.refused, "failed": report.failed}
     _print_board(report.board, json=json, extra=extra)
     _reasons("does not apply", report.refused)
+    _reasons("left out", dict.fromkeys(asked.left_out, "needs examples: bench merge --data"))
     _reasons("FAILED", report.failed)
     if report.failed:
         raise CheckFailed(f"{', '.join(report.failed)}; the results of the others are kept")
@@ -254,6 +290,8 @@ def merge(
         str | None, typer.Option("--push-to-hub", help="Then upload it to this Hub repository.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    context_length: ContextLength = None,
+    rope_from: RopeFrom = None,
     runs: Runs = Path("runs"),
     db: Db = None,
     json: Json = False,
@@ -263,11 +301,13 @@ def merge(
     from bench.merging.merge import Place
     from bench.merging.merge import merge as merge_models
     from bench.merging.push import check_push, push
+    from bench.models.context import Context
     from bench.show import status
 
     if private and push_to_hub is None:
         raise BadInput("--private is about the Hub repository: give --push-to-hub NAME too, or leave it out")
     recipe = _recipe(mergekit, method, base, expert, set_)
+    recipe = replace(recipe, context=Context(context_length, rope_from))
     recipe = with_files(recipe, data or [])
     if push_to_hub is not None:
         check_push(push_to_hub)
@@ -313,9 +353,11 @@ def evaluate_command(
     server_url: ServerUrl = None,
     served_model: ServedModel = None,
     concurrency: Concurrency = None,
+    fixed_tokenizer: FixedTokenizer = None,
     max_new_tokens: Budget = None,
     data_dir: DataDir = None,
     prompt_mode: PromptMode = None,
+    samples: Samples = None,
     runs: Runs = Path("runs"),
     db: Db = None,
     json: Json = False,
@@ -327,11 +369,54 @@ def evaluate_command(
         suite, split, limit, engine, dtype, batch_size, threads, max_new_tokens, data_dir, prompt_mode,
         samples, tensor_parallel, gpu_memory, server_url, served_model, concurrency, fixed_tokenizer,
     )  # fmt: skip
-    samples: Samples = None,
     report = evaluate_models(
         model or [], options, models=models, rescore=rescore, runs=runs, db=_database(runs, db), say=_say
     )
     _print_board(report.board, json=json, extra={"report": report.summary})
+
+
+@app.command(name="lm-eval")
+def lm_eval_command(
+    model: Annotated[list[str], typer.Option("--model", help="Model: folder, Hub id, zoo:NAME. Repeatable.")],
+    tasks: Annotated[str, typer.Option("--tasks", help="Tasks, tags or groups of lm-eval, comma-separated.")],
+    include_path: Annotated[
+        Path | None, typer.Option("--include-path", help="Folder of task files of your own.")
+    ] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num-fewshot", min=0, help="Examples in the prompt [the task's own].")
+    ] = None,
+    apply_chat_template: Annotated[
+        bool, typer.Option("--apply-chat-template", help="Ask through the model's chat template.")
+    ] = False,
+    models: Models = None,
+    limit: Limit = None,
+    engine: EngineName = "auto",
+    dtype: Dtype = None,
+    batch_size: Batch = None,
+    threads: Threads = None,
+    tensor_parallel: TensorParallel = None,
+    gpu_memory: GpuMemory = None,
+    server_url: ServerUrl = None,
+    concurrency: Concurrency = None,
+    max_new_tokens: Budget = None,
+    runs: Runs = Path("runs"),
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Ask tasks of lm-eval (the Evaluation Harness) through an engine of ours; `bench table lm_eval` shows them."""
+    from bench.lm_eval.run import LmEvalOptions, listed, run_lm_eval
+    from bench.suites import EvalOptions
+
+    options = EvalOptions(
+        suite="lm_eval", limit=limit, engine=engine, dtype=dtype, batch_size=batch_size, threads=threads,
+        tensor_parallel=tensor_parallel, gpu_memory=gpu_memory, server_url=server_url, concurrency=concurrency,
+        max_new_tokens=max_new_tokens,
+    )  # fmt: skip
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    asked = LmEvalOptions(names, include_path, num_fewshot, apply_chat_template)
+    report = run_lm_eval(model, asked, options, models=models, runs=runs, db=_database(runs, db), say=_say)
+    whole = {"measured": report.measured, "report": report.run.summary, "board": report.run.board}
+    _report("lm-eval", listed(report.measured), json=json, whole=whole)
 
 
 @app.command()
@@ -343,20 +428,30 @@ def table(
         str | None, typer.Option("--method", help="Only these methods, comma-separated.")
     ] = None,
     split: Split = "test",
+    grader: GraderName = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Also numbers printed in papers, marked as reported.")
+    ] = False,
     runs: Runs = Path("runs"),
     db: Db = None,
     json: Json = False,
 ) -> None:
     """The leaderboard of a suite, from what is stored."""
     from bench.road import board_of
+    from results.published import published_tables
 
     if db is not None and not db.exists():
         raise BadInput(
             f"--db {db}: no such file. `bench run` makes one; without --db it is RUNS/leaderboard.duckdb."
         )
     methods = [name.strip() for name in method.split(",")] if method else None
-    board = board_of(_database(runs, db), named or suite, split=split, model_set=models, methods=methods)
-    _print_board(board, json=json, extra={})
+    board = board_of(
+        _database(runs, db), named or suite, split=split, model_set=models, methods=methods, grader=grader
+    )
+    reported = published_tables(board.benchmarks) if published else ()
+    _print_board(board, json=json, extra={"published": reported} if published else {})
+    if published and not json:
+        _print_published(board, reported)
 
 
 @app.command()
@@ -416,7 +511,10 @@ def plan(
     base: Base = None,
     expert: Experts = None,
     set_: Settings = None,
-    suite: Suite = "mini_l2s",
+    suite: AnySuite = None,
+    experiment: ExperimentName = None,
+    context_length: ContextLength = None,
+    rope_from: RopeFrom = None,
     mergekit: Mergekit = None,
     write_mergekit: Annotated[
         Path | None, typer.Option("--write-mergekit", help="Also write the merge as a mergekit YAML.")
@@ -425,32 +523,64 @@ def plan(
     json: Json = False,
 ) -> None:
     """What a merge would do and cost, from headers alone: of Hub models too, nothing is downloaded."""
-    from bench.choice import chosen_models
+    from bench.experiments import wanted
     from bench.mergekit import save_mergekit
-    from bench.merging import plan_listing
     from bench.merging.plan import plan as make_plan
+    from bench.models.context import Context
     from bench.models.hub import open_headers
 
+    said = Context(context_length, rope_from)
     if mergekit is None:
-        chosen = chosen_models(models, base, expert or [], suite=suite)
-        recipe = _recipe(None, method or "fim_ties", chosen.base, list(chosen.experts.values()), set_, suite,
-                         open_headers)  # fmt: skip
+        asked = wanted(experiment, method=method, suite=suite, models=models, base=base, experts=expert)
+        recipes = _recipes(asked, base, expert, set_, said)
     else:
-        if models:
-            raise BadInput("--mergekit says what to merge: leave out --models")
-        recipe = _recipe(mergekit, method, base, expert, set_, opener=open_headers)
+        if models or experiment:
+            raise BadInput("--mergekit says what to merge: leave out --models and --experiment")
+        made = _recipe(mergekit, method, base, expert, set_, opener=open_headers)
+        recipes = [replace(made, context=said)]
     if write_mergekit is not None:
-        save_mergekit(recipe, write_mergekit)
-    made = make_plan(recipe)
-    _report(f"plan: {made.label}", plan_listing.summary(made), json=json, whole=made)
-    if not json:
-        _report("what happens to its tensors", plan_listing.groups(made), json=False)
-        for title, rows in (("tensors", plan_listing.tensors(made) if tensors else []),
-                            ("mismatches", plan_listing.mismatches(made))):  # fmt: skip
-            if rows:
-                _report(title, rows, json=False)
-    if made.mismatches:
-        raise CheckFailed(f"base and experts do not match in {len(made.mismatches)} places: no merge")
+        if len(recipes) > 1:
+            raise BadInput("--write-mergekit writes one merge: name one --method")
+        save_mergekit(recipes[0], write_mergekit)
+    plans = [make_plan(recipe) for recipe in recipes]
+    if json:
+        _print_json(plans[0] if experiment is None and len(plans) == 1 else plans)
+    else:
+        for one in plans:
+            _print_plan(one, tensors=tensors)
+    bad = [f"{len(one.mismatches)} places ({one.label})" for one in plans if one.mismatches]
+    if bad:
+        raise CheckFailed(f"base and experts do not match in {', '.join(bad)}: no merge")
+
+
+def _recipes(
+    asked: Wanted, base: str | None, expert: list[str] | None, set_: list[str] | None, said: Context
+) -> list[Recipe]:
+    """What an experiment or the options mean, of headers alone; a Hub model is asked once."""
+    from functools import cache
+
+    from bench.choice import chosen_models
+    from bench.models.hub import open_headers
+
+    chosen = chosen_models(asked.models, base, expert or [], suite=asked.suite).within(said)
+    opener, experts = cache(open_headers), list(chosen.experts.values())
+    return [
+        replace(
+            _recipe(None, method, chosen.base, experts, set_, asked.suite, opener), context=chosen.context
+        )
+        for method in (*asked.methods, *asked.left_out)
+    ]
+
+
+def _print_plan(made: Plan, *, tensors: bool) -> None:
+    from bench.merging import plan_listing
+
+    _report(f"plan: {made.label}", plan_listing.summary(made), json=False)
+    _report("what happens to its tensors", plan_listing.groups(made), json=False)
+    for title, rows in (("tensors", plan_listing.tensors(made) if tensors else []),
+                        ("mismatches", plan_listing.mismatches(made))):  # fmt: skip
+        if rows:
+            _report(title, rows, json=False)
 
 
 @app.command()
@@ -499,7 +629,7 @@ def doctor(runs: Runs = Path("runs"), db: Db = None, json: Json = False) -> None
 
 
 def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
-    from bench.show import board_tables
+    from bench.show import board_tables, grader_lines
 
     if json:
         _print_json({"board": board, **extra})
@@ -511,8 +641,20 @@ def _print_board(board: Any, *, json: bool, extra: dict[str, Any]) -> None:
     for one in board_tables(board):
         _print(one)
         _print("")
+    for line in grader_lines(board):
+        _print(line)
     for note in board.notes:
         _say(note)
+
+
+def _print_published(board: Any, reported: Any) -> None:
+    from bench.show_published import tables
+
+    if not reported:
+        _say(f"No published numbers are known for {', '.join(board.benchmarks)}.")
+    for one in tables(board.benchmarks, reported):
+        _print(one)
+        _print("")
 
 
 def _reasons(what: str, reasons: Mapping[str, str]) -> None:

@@ -11,13 +11,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BadInput, unknown
+from bench.models.context import Context
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 Config = TypeVar("Config", bound=BaseModel)
 
 
 class ModelSet(BaseModel):
-    """A base and the experts fine-tuned from it: folders, Hub ids or zoo:NAME. Experts are named by domain."""
+    """A base and the experts fine-tuned from it: folders, Hub ids or zoo:NAME. Experts are named by domain.
+
+    `context_length` and `rope_from` say what merges of them have where the models' configs differ.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,6 +29,17 @@ class ModelSet(BaseModel):
     title: str = ""
     base: str
     experts: dict[str, str]
+    context_length: int | None = None
+    rope_from: str | None = None
+
+    @property
+    def context(self) -> Context:
+        """What merges have where the models' configs differ."""
+        return Context(self.context_length, self.rope_from)
+
+    def within(self, context: Context) -> ModelSet:
+        """The set with what `context` says over its own."""
+        return self.model_copy(update=context.said())
 
 
 class SuiteDefaults(BaseModel):
@@ -34,6 +49,23 @@ class SuiteDefaults(BaseModel):
 
     models: str | None = None
     presets: dict[str, str] = {}
+
+
+class Experiment(BaseModel):
+    """A whole experiment by name: what is merged, how, and what it is evaluated on.
+
+    `methods` are METHOD or METHOD@PRESET. Those of `with_data` need examples that the suite does not have: they are
+    planned with the others, and merged one by one with `bench merge --data`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str = ""
+    suite: str
+    models: str
+    methods: tuple[str, ...]
+    with_data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +86,20 @@ def model_set(name: str) -> ModelSet:
     if name not in model_set_names():
         raise unknown("model set", name, model_set_names())
     return _parse(ModelSet, {**_load("models", name), "name": name}, f"configs/models/{name}.yaml")
+
+
+def experiment_names() -> list[str]:
+    """Every file of configs/experiments."""
+    return _names("experiments")
+
+
+def experiment(name: str) -> Experiment:
+    """A configured experiment."""
+    if name not in experiment_names():
+        raise unknown("experiment", name, experiment_names())
+    return _parse(
+        Experiment, {**_load("experiments", name), "name": name}, f"configs/experiments/{name}.yaml"
+    )
 
 
 def suite_defaults(suite: str) -> SuiteDefaults:

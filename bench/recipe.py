@@ -11,6 +11,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.examples import ExampleSet
 from bench.models.checkpoint import Checkpoint, open_checkpoint
+from bench.models.context import AS_MODELS, Context
 from methods.common import catalogue
 from methods.common.catalogue import Refused, Renamed, Wrong
 from methods.common.catalogue import method_names as method_names
@@ -22,7 +23,7 @@ METHODS = Path(__file__).parent.parent / "methods"
 @dataclass(frozen=True)
 class Recipe:
     """A merge to do. `weights` belong to the experts in order; `data` holds examples, one set per expert, for methods
-    that need them."""
+    that need them; `context` says what the merge has where its models' context limits or rotary settings differ."""
 
     name: str
     method: Method
@@ -30,6 +31,7 @@ class Recipe:
     experts: tuple[Checkpoint, ...]
     weights: tuple[float, ...]
     data: tuple[ExampleSet, ...] = ()
+    context: Context = AS_MODELS
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -38,10 +40,12 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """Short name: the method, the parameters that are not at their default, and unequal expert weights."""
+        """Short name: the method, the parameters that are not at their default, unequal expert weights, and the
+        context that was said."""
         weights = ",".join(f"{weight:g}" for weight in self.weights)
         plain = all(weight == 1 for weight in self.weights)
-        return label(self.name, self.method) + ("" if plain else f" weights={weights}")
+        said = "".join(f" {name}={value}" for name, value in self.context.said().items())
+        return label(self.name, self.method) + ("" if plain else f" weights={weights}") + said
 
 
 def method_class(name: str) -> type[Method]:
@@ -117,13 +121,15 @@ def build_recipe(
     experts: list[str],
     *,
     opener: Callable[[str], Checkpoint] = open_checkpoint,
+    context: Context = AS_MODELS,
 ) -> Recipe:
     """Check the method, its parameters and the models' headers; nothing heavy is read."""
     method = build_method(name, settings)
     parsed = [parse_expert(text) for text in experts]
     _check_experts(name, method, parsed)
     opened = tuple(opener(spec) for spec, _ in parsed)
-    return Recipe(name, method, opener(base), opened, tuple(weight for _, weight in parsed))
+    weights = tuple(weight for _, weight in parsed)
+    return Recipe(name, method, opener(base), opened, weights, context=context)
 
 
 def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) -> None:

@@ -43,7 +43,8 @@ class Asked:
         from bench.recipe import build_recipe
 
         name, own = settings_of(text, self.settings, self.suite.name)
-        recipe = build_recipe(name, own, self.models.base, list(self.models.experts.values()))
+        experts, context = list(self.models.experts.values()), self.models.context
+        recipe = build_recipe(name, own, self.models.base, experts, context=context)
         if data_needs(recipe.method.needs()):
             recipe = replace(recipe, data=self.examples)
         check_data(recipe)

@@ -13,6 +13,7 @@ from bench.choice import chosen_models, recorded_name
 from bench.config import ModelSet
 from bench.engines.served import check_one_model
 from bench.errors import BadInput
+from bench.models.context import AS_MODELS, Context
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -35,10 +36,12 @@ def run(
     db: Path,
     say: Say,
     data_split: str = "train",
+    context: Context = AS_MODELS,
 ) -> RunReport:
     """Merge with every method, evaluate base, experts and merges, record, and build the board.
 
-    `data_split` is where methods that need examples take them from the suite: train or validation.
+    `data_split` is where methods that need examples take them from the suite: train or validation; `context` is
+    what the merges have where the models' configs differ, over what the model set says.
     Of several methods, one that fails on the way does not lose the others' results: the report names it.
     """
     from bench.evaluation.experts import check_heads
@@ -49,7 +52,7 @@ def run(
 
     suite = chosen_suite(options)
     check_one_model(options.engine, 2 + len(experts))
-    chosen = chosen_models(models, base, experts, suite=suite.name)
+    chosen = chosen_models(models, base, experts, suite=suite.name).within(context)
     recipes, refused = recipes_of(
         methods, Asked(chosen, suite, options, parse_settings(settings), data_split)
     )

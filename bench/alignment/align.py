@@ -24,6 +24,7 @@ from bench.alignment.rows import RowMap, Source
 from bench.alignment.vocabulary import Vocabulary, choose_rows, files_model
 from bench.errors import BadInput
 from bench.models.checkpoint import DTYPE_BYTES, Stored
+from bench.models.context import context_notes, context_problems, saved_context
 from bench.models.roles import Architecture, architecture, block_of
 from bench.recipe import Recipe
 from methods.common.contract import Method, Need, Role, TensorInfo
@@ -103,11 +104,12 @@ def examine(recipe: Recipe) -> Alignment:
     )
     config, saved = _saved_config(recipe, heads, targets)
     skip = method.on_mismatch == "skip"
-    problems = [*own_problems(models, matched, heads), *(rows.problems if rows else ())]
+    problems = [*context_problems(models, recipe.context), *own_problems(models, matched, heads)]
+    problems += rows.problems if rows else ()
     problems += [] if skip else [text for texts in mismatched.values() for text in texts]
     problems += _statistic_problems(recipe, targets)
     notes = [*config_notes(models), *heads.notes, *matched.notes, *(rows.notes if rows else ()), *saved]
-    notes += _treatment_notes(method, targets)
+    notes += [*context_notes(models, recipe.context), *_treatment_notes(method, targets)]
     notes += [_skip_note(mismatched)] if skip and mismatched else []
     skipped = len(mismatched) if skip else 0
     return Alignment(targets, heads.result == "tied", tuple(notes), config, tuple(problems), skipped)
@@ -186,8 +188,9 @@ def _saved_config(
     recipe: Recipe, heads: Heads, targets: Sequence[Target]
 ) -> tuple[dict[str, Any], list[str]]:
     """What the saved config must say of the written tensors, and a note for each line that this changes."""
-    source = files_model((recipe.base, *recipe.experts), recipe.method)
-    config: dict[str, Any] = {}
+    models = (recipe.base, *recipe.experts)
+    source = files_model(models, recipe.method)
+    config = saved_context(models, recipe.context, source)
     if heads.result != "none":
         config["tie_word_embeddings"] = heads.result == "tied"
     for target in targets:

@@ -37,6 +37,8 @@ def write_mergekit(recipe: Recipe) -> str:
         raise BadInput(
             f"{recipe.name} of {len(models)} experts cannot be written for mergekit: it takes the base and one"
         )
+    if said := recipe.context.said():
+        raise BadInput(f"this recipe cannot be written for mergekit, whose YAML knows no {next(iter(said))}")
     if why := unlike(recipe) or moved_rows(recipe):
         raise BadInput(f"this recipe cannot be written for mergekit: {why}")
     config = {

@@ -38,6 +38,7 @@ from bench.merging.writer import (
     publish,
     read_manifest,
 )
+from bench.models.context import context_record
 from bench.recipe import METHODS, Recipe
 from bench.statistics import gather, statistic_id, subjects
 
@@ -93,6 +94,7 @@ def merge_id(recipe: Recipe, place: Place, alignment: Alignment | None = None) -
             "base": base,
             "experts": experts,
             "weights": recipe.weights,
+            **recipe.context.said(),
             "statistics": [
                 statistic_id(subject, place.fingerprints)
                 for need in recipe.method.needs()
@@ -210,6 +212,7 @@ def _manifest(job: Job, identity: str, place: Place, **measured: Any) -> dict[st
         ],
         "statistics": {name: [s.id for s in group] for name, group in job.statistics.items()},
         "statistics_reused": {name: all(s.reused for s in group) for name, group in job.statistics.items()},
+        "context": context_record((recipe.base, *recipe.experts), recipe.context),
         "data": [{"name": s.name, "digest": s.digest, "examples": len(s.examples)} for s in recipe.data],
         "tensors": dict(job.alignment.actions),
         "tied": job.alignment.tied,

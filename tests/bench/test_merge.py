@@ -198,12 +198,12 @@ def test_out_dtype_is_the_files_dtype_and_the_one_it_opens_in(option: str, tmp_p
 def test_config_and_tokenizer_come_from_the_asked_model(option: str, source: str, tmp_path: Path) -> None:
     pair(tmp_path)
     for name in ("base", "expert"):
-        write_checkpoint(tmp_path / name, tensors_of(tmp_path / name), max_position_embeddings=len(name) * 8)
+        write_checkpoint(tmp_path / name, tensors_of(tmp_path / name), initializer_range=len(name) / 8)
         (tmp_path / name / "tokenizer.json").write_text(f'"{name}"')
         (tmp_path / name / "generation_config.json").write_text(f'{{"from": "{name}"}}')
         (tmp_path / name / "notes.txt").write_text("not a companion")
     result = _merge(tmp_path, files_from=option)
-    assert json.loads((result.path / "config.json").read_text())["max_position_embeddings"] == len(source) * 8
+    assert json.loads((result.path / "config.json").read_text())["initializer_range"] == len(source) / 8
     assert (result.path / "tokenizer.json").read_text() == f'"{source}"'
     assert json.loads((result.path / "generation_config.json").read_text()) == {"from": source}
     assert not (result.path / "notes.txt").exists()

@@ -1,0 +1,52 @@
+"""What a command means by an experiment of configs/experiments: methods, models and suite, each with its own option
+over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.config import Experiment, experiment
+from bench.errors import BadInput, unknown
+
+METHOD, SUITE = "fim_ties", "mini_l2s"  # where nothing is said
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Methods, suite and model set of a command; `left_out` are methods that need examples of one's own."""
+
+    methods: tuple[str, ...]
+    suite: str
+    models: str | None
+    left_out: tuple[str, ...] = ()
+
+
+def wanted(
+    name: str | None,
+    *,
+    method: str | None,
+    suite: str | None,
+    models: str | None,
+    base: str | None,
+    experts: list[str] | None,
+) -> Wanted:
+    """What the options mean. An experiment brings its models; `method` picks of its methods, `suite` may differ."""
+    given = tuple(part.strip() for part in (method or "").split(",") if part.strip())
+    if name is None:
+        return Wanted(given or (METHOD,), suite or SUITE, models)
+    if models or base or experts:
+        raise BadInput("--experiment says the models: leave out --models, --base and --expert")
+    found = experiment(name)
+    chosen = tuple(_of(found, text) for text in given)
+    left_out = tuple(text for text in found.with_data if text not in chosen)
+    return Wanted(chosen or found.methods, suite or found.suite, found.models, left_out)
+
+
+def _of(found: Experiment, text: str) -> str:
+    """The experiment's own entry for a method, with its preset."""
+    entries = {entry.partition("@")[0]: entry for entry in (*found.methods, *found.with_data)}
+    if text in entries.values():
+        return text
+    if text not in entries:
+        raise unknown(f"method of the experiment {found.name}", text, entries)
+    return entries[text]
