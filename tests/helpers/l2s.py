@@ -40,7 +40,7 @@ def raw(folder: Path, name: str) -> list[dict[str, Any]]:
 def row(name: str, n: int) -> dict[str, Any]:
     """A row with the columns of a benchmark."""
     question = f"What is ${n}+\\frac{{1}}{{1}}$ — at 5′?\nAnswer."
-    return {
+    rows: dict[str, dict[str, Any]] = {
         "gsm8k": {"question": question, "answer": f"{n}+1\n#### {n + 1:,}", "idx": n},
         "math500": {
             "problem": question, "solution": f"\\boxed{{{n + 1}}}", "answer": f"{n + 1}", "subject": "Algebra",
@@ -62,4 +62,5 @@ def row(name: str, n: int) -> dict[str, Any]:
             "id": 60 + n, "problem": question, "solution": "s", "answer": f"{n:03d}",
             "url": f"https://x/2024_AIME_I_Problems/Problem_{n}",
         },
-    }[name]  # fmt: skip
+    }  # fmt: skip
+    return rows[name]
