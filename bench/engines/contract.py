@@ -49,6 +49,27 @@ class Choice:
     n_prompt_tokens: int
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """A text to be scored where it follows `context`, which may be empty."""
+
+    id: str
+    context: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How probable a continuation is: the sum of its tokens' log probabilities (natural logarithm), and whether every
+    one of its `n_tokens` is the most probable one. `n_cut` tokens of a context that was too long were left out."""
+
+    request: Continuation
+    log_probability: float
+    is_greedy: bool
+    n_tokens: int
+    n_cut: int
+
+
 Answers = Literal["text", "labels"]
 
 
@@ -98,6 +119,15 @@ class Engine(Protocol):
 
         The label is the most probable one: sampling and seed of the requests have no part in it. Raises BadInput
         for an engine that only writes.
+        """
+        ...
+
+    def loglikelihood(self, requests: Sequence[Continuation]) -> Iterator[list[Likelihood]]:
+        """Yield the likelihoods of continuations in groups, as they are done, in any order.
+
+        Where tokens begin and end, what stands for an empty context, and that a long context loses its start, is as
+        in lm-eval 0.4.13 (`bench/engines/likelihood.py`). Raises BadInput for a continuation without tokens or longer
+        than the model's context, and for an engine that gives no probabilities.
         """
         ...
 

@@ -14,7 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.engines.contract import Answers, Choice, Completion, EngineOptions, Request
+from bench.engines.contract import (
+    Answers,
+    Choice,
+    Completion,
+    Continuation,
+    EngineOptions,
+    Likelihood,
+    Request,
+)
+from bench.engines.likelihood import encoded
 from bench.engines.texts import TextEngine, end_ids, load_tokenizer
 from bench.errors import BadInput, unknown
 from bench.models.loading import load_body, load_model, with_head
@@ -149,6 +158,13 @@ class HFEngine(TextEngine):
 
         classifier = with_head(self.model.base_model, Path(head))
         yield from choices(classifier, self.tokens(requests, room=0), batch_size=self.batch_size)
+
+    def loglikelihood(self, requests: Sequence[Continuation]) -> Iterator[list[Likelihood]]:
+        """Yield likelihoods in batches; logarithms are taken in float32 whatever the dtype of the model."""
+        from bench.engines.scoring import likelihoods
+
+        pairs = encoded(self.tokenizer, requests, self.context)
+        yield from likelihoods(self.model, pairs, batch_size=self.batch_size)
 
     def close(self) -> None:
         """Let go of the model."""

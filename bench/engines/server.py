@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.contract import Choice, Completion, EngineOptions, Request
+from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Likelihood, Request
 from bench.engines.gathering import as_finished
+from bench.engines.likelihood import Pair, encoded
 from bench.engines.retry import Failure, Retry, post
 from bench.engines.served import Served, address, connection, served
 from bench.engines.texts import Job, TextEngine, Tokens, end_ids, load_tokenizer
@@ -97,6 +98,31 @@ class ServerEngine(TextEngine):
     def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
         """A server writes texts: always BadInput."""
         raise BadInput("engine server writes texts and chooses no labels: take --engine hf")
+
+    def loglikelihood(self, requests: Sequence[Continuation]) -> Iterator[list[Likelihood]]:
+        """Yield likelihoods as they come. A server of vLLM gives them, with two tokens less of context than `hf` has:
+        one of each request is generated. Other servers give no probabilities of a prompt, or say too little of them.
+        """
+        if self.served.by != "vllm":
+            raise BadInput(
+                f"{self.served.url} is no server of vLLM, and engine server takes log-likelihoods from that kind "
+                "only: take --engine hf"
+            )
+        pairs = encoded(self.tokenizer, requests, None if self.context is None else self.context - 2)
+        yield from as_finished(pairs, self._likelihood, self._client, concurrency=self.batch_size)
+
+    async def _likelihood(self, client: AsyncClient, pair: Pair) -> Likelihood:
+        """The score of one continuation, its tokens sent as they are, so that the boundary stays where it is."""
+        tokens = [*pair.context, *pair.continuation]
+        body = {
+            "model": self.served.name, "prompt": tokens, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0
+        }  # fmt: skip
+        reply = await post(client, f"{self.served.url}/completions", body, self.retry, self._checked)
+        found = (reply["choices"][0].get("prompt_logprobs") or [])[-len(pair.continuation) :]
+        if len(found) != len(pair.continuation):
+            raise BadInput(f"{self.served.url} gives no prompt_logprobs: take --engine hf")
+        own = [entry[str(token)] for entry, token in zip(found, pair.continuation, strict=True)]
+        return pair.scored_by_rank([(entry["logprob"], entry["rank"]) for entry in own])
 
     def close(self) -> None:
         """Nothing is held between two calls."""
