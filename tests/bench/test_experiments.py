@@ -1,0 +1,140 @@
+"""Experiments by name: what they mean, and the two real pairs planned from headers of a Hub of our own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.choice import settings_of
+from bench.config import Experiment, experiment, experiment_names, model_set
+from bench.errors import BadInput
+from bench.experiments import wanted
+from bench.recipe import build_method
+from tasks.catalogue import resolve
+from tests.bench.command import bench
+from tests.helpers.checkpoints import qwen2_tensors, write_checkpoint
+from tests.helpers.hub import hub
+
+NOTHING: dict[str, Any] = {"method": None, "suite": None, "models": None, "base": None, "experts": None}
+# The lines of the real configs that a plan looks at, over tiny shapes of the same architecture.
+BASE = {
+    "max_position_embeddings": 4096,
+    "rope_theta": 10000,
+    "sliding_window": 4096,
+    "use_sliding_window": False,
+}
+EXPERT = {**BASE, "max_position_embeddings": 131072}
+SMALL = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 23}
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_experiment_names_what_there_is(name: str) -> None:
+    found = experiment(name)
+    assert resolve(found.suite).name == found.suite
+    assert model_set(found.models).experts
+    for text in (*found.methods, *found.with_data):
+        method, settings = settings_of(text, {}, found.suite)
+        build_method(method, settings)
+    data = {bool(_data_needs(text)) for text in found.methods}
+    assert data == {False} and all(map(_data_needs, found.with_data))
+
+
+def _data_needs(text: str) -> Any:
+    from bench.data import data_needs
+
+    method, settings = settings_of(text, {})
+    return data_needs(build_method(method, settings).needs())
+
+
+def test_parameters_are_those_of_the_papers() -> None:
+    """Long-to-Short study: lambda 0.7; TIES keeps 0.2; DARE drops 0.3. FIM-Merging: 0.2 at 1.5B, 0.4 at 7B."""
+    for name, keep in (("l2s_1.5b", 0.2), ("l2s_7b", 0.4)):
+        built = {}
+        for text in (*experiment(name).methods, *experiment(name).with_data):
+            method, settings = settings_of(text, {})
+            built[method] = build_method(method, settings).model_dump(by_alias=True)
+        assert built["average"]["include_base"] is True
+        assert built["task_arithmetic"]["lambda"] == 0.7
+        assert (built["ties"]["keep"], built["ties"]["lambda"]) == (0.2, 1.0)
+        assert (built["dare"]["drop_rate"], built["dare_ties"]["drop_rate"]) == (0.3, 0.3)
+        assert (built["fim_ties"]["keep"], built["fim_ties"]["samples"], built["fim_ties"]["length"]) == (
+            keep,
+            8,
+            64,
+        )
+        assert (built["aim"]["omega"], built["aim"]["examples"]) == (0.4, 100)
+
+
+def test_what_an_experiment_brings_and_what_may_be_said_over_it() -> None:
+    found = wanted("l2s_7b", **NOTHING)
+    assert (found.suite, found.models) == ("l2s", "qwen2.5-math-7b")
+    assert found.methods == experiment("l2s_7b").methods and found.left_out == experiment("l2s_7b").with_data
+    some = wanted("l2s_7b", **{**NOTHING, "method": "fim_ties, ties@l2s", "suite": "aime24"})
+    assert (some.methods, some.suite) == (("fim_ties@7b", "ties@l2s"), "aime24")
+    data = wanted("l2s_7b", **{**NOTHING, "method": "acm_ta"})
+    assert data.methods == ("acm_ta",) and "acm_ta" not in data.left_out
+
+
+def test_without_an_experiment_nothing_changes() -> None:
+    plain = wanted(None, **NOTHING)
+    assert (plain.methods, plain.suite, plain.models, plain.left_out) == (("fim_ties",), "mini_l2s", None, ())
+    said = wanted(None, **{**NOTHING, "method": "ties,dare", "suite": "l2s", "models": "m"})
+    assert (said.methods, said.suite, said.models) == (("ties", "dare"), "l2s", "m")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": "mini_l2s"}, "leave out --models"),
+        ({"base": "b", "experts": ["e"]}, "leave out --models, --base"),
+        ({"method": "slerp"}, "method of the experiment l2s_7b 'slerp'"),
+        ({"method": "ties@7b"}, "method of the experiment l2s_7b 'ties@7b'"),
+    ],
+)
+def test_what_contradicts_an_experiment_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        wanted("l2s_7b", **{**NOTHING, **options})
+    with pytest.raises(BadInput, match="experiment 'l2s_70b'. Did you mean"):
+        wanted("l2s_70b", **NOTHING)
+    assert set(Experiment.model_fields) == {"name", "title", "suite", "models", "methods", "with_data"}
+
+
+@pytest.mark.parametrize(("name", "tied"), [("l2s_1.5b", True), ("l2s_7b", False)])
+def test_the_real_pairs_are_planned_from_headers_of_the_hub(tmp_path: Path, name: str, tied: bool) -> None:
+    found = model_set(experiment(name).models)
+    base = write_checkpoint(
+        tmp_path / "base", qwen2_tensors(0, **SMALL, tie_word_embeddings=tied), **SMALL, **BASE,
+        tie_word_embeddings=tied,
+    )  # fmt: skip
+    expert = write_checkpoint(
+        tmp_path / "expert", qwen2_tensors(1, **SMALL), **SMALL, **EXPERT, tie_word_embeddings=False
+    )
+    specs = (found.base, *found.experts.values())
+    served = {spec.replace("/", "__"): folder for spec, folder in zip(specs, (base, expert), strict=True)}
+    with hub(**served) as server:
+        env = {
+            "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": server.endpoint,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_TOKEN": "",
+        }
+        done = bench("plan", "--experiment", name, "--json", cwd=tmp_path, **env)
+        bare = bench(
+            "plan", "--method", "ties", "--base", specs[0], "--expert", specs[1], cwd=tmp_path, code=1, **env
+        )
+    plans = json.loads(done.stdout)
+    assert [plan["method"] for plan in plans] == [
+        text.partition("@")[0] for text in (*experiment(name).methods, *experiment(name).with_data)
+    ]
+    for plan in plans:
+        assert plan["mismatches"] == [] and plan["config"]["max_position_embeddings"] == 16384
+        assert plan["label"].endswith(" context_length=16384") and plan["base"] == found.base
+        assert any("more than the 4096 of" in note for note in plan["notes"])
+        assert plan["n_parameters"] > 0 and plan["cost"]["write_bytes"] > 0
+    assert "--context-length N" in " ".join(bare.stdout.split())
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
+    asked = [path for _, path, _ in server.requests if "/resolve/" in path and path.endswith(".safetensors")]
+    assert len(asked) == 4, "once a model and command, whatever the number of methods"
