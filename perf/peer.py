@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-HERE = Path(__file__).parent
-ENVIRONMENT = HERE / ".venv-mergekit"
-REQUIREMENTS = HERE / "mergekit-requirements.txt"
+from perf import environments
 
 
 def ready() -> Path:
     """Folder of the environment's programs; installs it first if it is not there (about 40 s and 1.7 GB)."""
-    stamp = ENVIRONMENT / ".installed"
-    wanted = REQUIREMENTS.read_text()
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        print(f"installing mergekit into {ENVIRONMENT} (once)", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
-        pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS]
-        subprocess.run(pip, check=True)
-        stamp.write_text(wanted)
-    return ENVIRONMENT / "bin"
+    return environments.ready("mergekit")
 
 
 def config(
@@ -52,5 +40,5 @@ def config(
 
 def command(config_file: Path, out: Path) -> list[str | Path]:
     """The command line that merges; what has nothing to do with weights is switched off."""
-    program = ENVIRONMENT / "bin" / "mergekit-yaml"
+    program = environments.programs("mergekit") / "mergekit-yaml"
     return [program, config_file, out, "--no-copy-tokenizer", "--no-write-model-card", "--quiet"]
