@@ -135,24 +135,28 @@ def check_stored_set(store: Store, model_set: str | None) -> None:
 
 
 def board_of(
-    db: Path, suite: str, *, split: str, model_set: str | None, methods: Collection[str] | None = None
-) -> Board:
+    db: Path, suite: str, *, split: str, model_set: str | None, methods: Collection[str] | None = None,
+    grader: str | None = None,
+) -> Board:  # fmt: skip
     """The leaderboard of a suite or benchmark, from what is stored."""
+    from bench.lm_eval import is_lm_eval
     from bench.recipe import method_names
     from results.leaderboard import leaderboard
     from results.store import Store
 
     store = Store(db)
-    found = chosen_suite(EvalOptions(suite=suite, split=split))
+    # A task of lm-eval is known by what was stored.
+    found = None if is_lm_eval(suite) else chosen_suite(EvalOptions(suite=suite, split=split))
     check_stored_set(store, model_set)
     for method in methods or ():
         if method not in method_names():
             raise unknown("method", method, method_names())
     return leaderboard(
         store,
-        found.name,
+        found.name if found else suite,
         model_set=model_set,
         split=split,
         methods=methods,
-        benchmarks=[benchmark.name for benchmark in found.benchmarks],
+        benchmarks=[benchmark.name for benchmark in found.benchmarks] if found else None,
+        grader=grader,
     )

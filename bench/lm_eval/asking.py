@@ -1,0 +1,199 @@
+"""What tasks of lm-eval ask, as our benchmarks, pools and asks: one identity for every response."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BadInput
+from bench.evaluation.questions import Ask, Pool
+from bench.identity import digest, document_hash, seed_of, text_hash
+from bench.lm_eval import PREFIX, SUITE
+from tasks.contract import Benchmark, Draw, Grader, Sample, Sampling, Source
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.task import Task
+
+DEFAULT_BUDGET = 256  # tokens, where a task states none: what lm-eval's own models take
+BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")  # lm-eval's order
+HANDLED = {"until", "do_sample", "temperature", "top_p", *BUDGETS}
+# Settings that change nothing at these values, and those that change nothing as long as decoding is greedy.
+NEUTRAL = {
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "num_beams": (1,),
+    "use_cache": (True,),
+}
+ONLY_SAMPLING = {"top_k", "min_p", "typical_p"}
+# What of a task's configuration decides its verdicts.
+SCORING = (
+    "metric_list",
+    "filter_list",
+    "process_results",
+    "doc_to_target",
+    "target_delimiter",
+    "output_type",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task of lm-eval as a benchmark of ours.
+
+    `chat` says whether its prompts go through the chat template, `budget` is the one that replaces its own.
+    """
+
+    task: Task
+    chat: bool = False
+    budget: int | None = None
+
+    @cached_property
+    def name(self) -> str:
+        """lm-eval's name of the task."""
+        return str(self.task.config.task)
+
+    @cached_property
+    def split(self) -> str:
+        """`test` is what lm-eval scores as the test docs, whatever its dataset calls them."""
+        return "test" if self.task.has_test_docs() else "validation"
+
+    @property
+    def prompt_mode(self) -> str:
+        """Number of examples, and whether the chat template is applied."""
+        return f"{self.task.config.num_fewshot or 0}-shot{' chat' if self.chat else ''}"
+
+    @cached_property
+    def source(self) -> Source:
+        """Dataset and the revision that was read: the Hub's commit, else a hash of the documents."""
+        config = self.task.config
+        data = self.task.eval_docs
+        info = getattr(data, "info", None)
+        read = [str(url) for url in (getattr(info, "download_checksums", None) or {})]
+        commits = {url.split("@")[1].split("/")[0] for url in read if url.startswith("hf://") and "@" in url}
+        name = "/".join(str(part) for part in (config.dataset_path, config.dataset_name) if part)
+        return Source(name, commits.pop() if len(commits) == 1 else digest([self.document(d) for d in data]))
+
+    @cached_property
+    def expected_n(self) -> int:
+        """Documents of the whole split."""
+        return len(self.task.eval_docs)
+
+    @cached_property
+    def grader_version(self) -> str:
+        """Version of lm-eval, and a hash of what of the task's configuration decides a verdict."""
+        from importlib.metadata import version
+
+        config = self.task.dump_config()
+        return f"{version('lm_eval')}-{digest({key: config.get(key) for key in SCORING}, 4)}"
+
+    def document(self, doc: Mapping[str, Any]) -> str:
+        """Identity of a document: all of it, because its other columns decide how the answer is judged."""
+        return document_hash(json.dumps(doc, sort_keys=True, default=str), self.target(doc))
+
+    def target(self, doc: Mapping[str, Any]) -> str:
+        """The gold answer as text."""
+        return str(self.task.doc_to_target(doc))
+
+    @cached_property
+    def benchmark(self) -> Benchmark:
+        """The benchmark that its rows are stored under."""
+        return Benchmark(
+            name=f"{PREFIX}{self.name}",
+            title=f"{self.name} of lm-eval",
+            version=str(self.task.VERSION),
+            load=lambda split, data_dir: (self._samples(), self.source),
+            splits=(self.split,),
+            prompts={},  # lm-eval builds them
+            protocols=(),
+            grader=_graded_elsewhere,
+            domain=SUITE,
+        )
+
+    def sample(self, place: int, doc: Mapping[str, Any], part: int = 0) -> Sample:
+        """A document, by its place in the split; `part` counts the requests that a task makes of one document."""
+        id = f"{place}.{part}" if part else str(place)
+        return Sample(id, str(self.task.doc_to_text(doc)), self.target(doc))
+
+    def _samples(self) -> list[Sample]:
+        return [self.sample(place, doc) for place, doc in enumerate(self.task.eval_docs)]
+
+
+def _graded_elsewhere() -> Grader:
+    raise BadInput(
+        "tasks of lm-eval are graded by lm-eval: `bench lm-eval` with the same options grades what is stored"
+    )
+
+
+def sampling_of(task: str, settings: Mapping[str, Any]) -> Sampling:
+    """The sampling that a task's `generation_kwargs` ask for.
+
+    Raises BadInput for a setting that changes texts and that our engines do not have.
+    """
+    sampled = settings.get("do_sample")
+    temperature = float(settings.get("temperature", 1.0 if sampled else 0.0) or 0.0)
+    greedy = temperature == 0.0 or sampled is False
+    for name, value in settings.items():
+        unused = name in NEUTRAL and value in NEUTRAL[name] or greedy and name in ONLY_SAMPLING
+        if name not in HANDLED and value is not None and not unused:
+            raise BadInput(
+                f"the task {task} sets {name} = {value} in its generation_kwargs, which the engines here do not "
+                f"have (they have {', '.join(sorted(HANDLED))}): take it out of the task file"
+            )
+    stated = [settings[name] for name in BUDGETS if settings.get(name) is not None]
+    until = settings.get("until") or []
+    stop = [until] if isinstance(until, str) else until
+    return Sampling(
+        max_new_tokens=int(stated[0]) if stated else DEFAULT_BUDGET,
+        temperature=0.0 if greedy else temperature,
+        top_p=1.0 if greedy else float(settings.get("top_p") or 1.0),
+        stop=tuple(string for string in stop if string),
+    )
+
+
+def pools_of(
+    requests: Sequence[Instance], asked: Mapping[str, Asked], prompt: Callable[[str], str]
+) -> list[tuple[Pool, list[int]]]:
+    """The pools of some requests that generate, each with the places of its asks among `requests`.
+
+    lm-eval asks for k answers by naming one request k times. `prompt` is applied to every prompt.
+    """
+    found: dict[tuple[str, Sampling], list[tuple[int, Ask]]] = defaultdict(list)
+    seen: Counter[int] = Counter()
+    for place, request in enumerate(requests):
+        text, settings = request.args
+        name = str(request.task_name)
+        ask = _ask(asked[name], request, prompt(text), seen[id(request)])
+        seen[id(request)] += 1
+        found[name, sampling_of(name, settings)].append((place, ask))
+    return [
+        (_pool(asked[name], sampling, [ask for _, ask in asks]), [place for place, _ in asks])
+        for (name, sampling), asks in found.items()
+    ]
+
+
+def _ask(asked: Asked, request: Instance, prompt: str, index: int) -> Ask:
+    document = asked.document(request.doc)
+    sample = asked.sample(int(request.doc_id or 0), request.doc, request.idx)
+    return Ask(sample, index, prompt, document, text_hash(prompt), seed_of(document, index))
+
+
+def _pool(asked: Asked, sampling: Sampling, asks: list[Ask]) -> Pool:
+    name = "greedy" if sampling.temperature == 0.0 else f"t{sampling.temperature:g}"
+    if asked.budget is not None:  # as elsewhere: what another budget gives does not replace the usual numbers
+        name += f"@{asked.budget}"
+    return Pool(
+        suite=SUITE,
+        benchmark=asked.benchmark,
+        draw=Draw(name, sampling, 1 + max(ask.index for ask in asks)),
+        split=asked.split,
+        source=asked.source,
+        prompt_mode=asked.prompt_mode,
+        expected_n=asked.expected_n,
+        asks=tuple(asks),
+    )

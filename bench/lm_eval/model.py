@@ -1,0 +1,185 @@
+"""A model of ours as lm-eval sees it: its requests become our responses, generated once, stored as they finish.
+
+Imports lm-eval; only a run that has it imports this module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from bench import engines
+from bench.errors import BadInput
+from bench.evaluation.answering import answered
+from bench.evaluation.questions import Ask, Pool
+from bench.lm_eval.asking import Asked, pools_of
+
+if TYPE_CHECKING:
+    from bench.engines.contract import Engine
+    from bench.evaluation.target import EvalTarget
+    from bench.suites import EvalOptions
+    from results.spool import Spool
+    from results.store import Store
+
+
+class EngineLM(LM):
+    """One checkpoint behind one engine, for all tasks of a run. The engine is loaded when a response is missing.
+
+    `pools` holds what each task asked, `rows` its responses by id, `reused` how many of them were stored before.
+    Use it as a context manager: leaving it closes the engine.
+    """
+
+    def __init__(
+        self,
+        target: EvalTarget,
+        options: EvalOptions,
+        asked: Mapping[str, Asked],
+        *,
+        store: Store,
+        spool: Spool,
+    ) -> None:
+        super().__init__()
+        self.target = target
+        self.options = options
+        self.asked = asked
+        self.store = store
+        self.spool = spool
+        self.family, self.dtype = engines.engine_identity(
+            options.engine, target.path, **options.engine_options()
+        )
+        self.pools: dict[str, list[tuple[Pool, list[str]]]] = defaultdict(list)
+        self.rows: dict[str, Mapping[str, Any]] = {}
+        self.generated, self.reused, self.tokens, self.seconds = 0, 0, 0, 0.0
+        self._open = ExitStack()
+
+    def __enter__(self) -> EngineLM:
+        return self
+
+    def __exit__(self, *how: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The loaded engine."""
+        engine = engines.load(self.options.engine, self.target.path, **self.options.engine_options())
+        self._open.callback(engine.close)
+        return engine
+
+    @property
+    def loaded(self) -> Engine | None:
+        """The engine, if anything had to be generated."""
+        return self.__dict__.get("engine")
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The texts of `requests`, in order: stored ones, and the rest generated now.
+
+        A text is stripped of outer white space, as every response here; lm-eval's own models keep it.
+        """
+        ids: dict[int, str] = {}
+        missing: dict[str, tuple[Pool, Ask]] = {}
+        for pool, places in pools_of(requests, self.asked, self._without_bos):
+            own = pool.ids(self.target.fingerprint, self.family, self.dtype)
+            self.pools[pool.benchmark.name].append((pool, own))
+            ids |= dict(zip(places, own, strict=True))
+            missing |= {id: (pool, ask) for id, ask in zip(own, pool.asks, strict=True)}
+        self.store.ingest()
+        stored = {row["response_id"]: row for row in self.store.fetch("responses", missing)}
+        self.rows |= stored
+        self.reused += len(stored)
+        self._generate({id: asks for id, asks in missing.items() if id not in stored}, show=not disable_tqdm)
+        return [self.rows[ids[place]]["text"] for place in range(len(requests))]
+
+    def _generate(self, missing: Mapping[str, tuple[Pool, Ask]], *, show: bool) -> None:
+        """Answer what is missing; every response is spooled as soon as it is finished."""
+        from tqdm import tqdm
+
+        if not missing:
+            return
+        engine = self.engine
+        started = time.perf_counter()
+        title = f"{self.target.name}: answering"
+        with tqdm(total=len(missing), desc=title, leave=False, disable=None if show else True) as bar:
+            for rows in answered(self.target, engine, missing):
+                self.spool.append_many("responses", rows)
+                self.rows |= {row["response_id"]: row for row in rows}
+                self.generated += len(rows)
+                self.tokens += sum(row["n_generated"] or 0 for row in rows)
+                bar.update(len(rows))
+        self.seconds += time.perf_counter() - started
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """No engine here gives log-likelihoods: raises BadInput with the task's and the engine's name."""
+        raise self._no_loglikelihood(requests)
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """No engine here gives log-likelihoods: raises BadInput with the task's and the engine's name."""
+        raise self._no_loglikelihood(requests)
+
+    def _no_loglikelihood(self, requests: Sequence[Instance]) -> BadInput:
+        return BadInput(
+            f"the task {requests[0].task_name} asks for log-likelihoods, and engine {self.options.engine} gives none"
+        )
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The checkpoint's own tokenizer; no weights are read for it."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.target.path)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Names the chat template among lm-eval's requests: the fingerprint covers the tokenizer's files."""
+        return self.target.fingerprint
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template's source, for lm-eval's own record."""
+        found = self.tokenizer.chat_template
+        return found if isinstance(found, str) and chat_template else None
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The prompt that the checkpoint's own template makes of a conversation.
+
+        Without a generation prompt the last message is continued. A template that refuses the system role gets the
+        conversation without it, as from lm-eval's own models. Raises BadInput where there is no template.
+        """
+        from jinja2.exceptions import TemplateError
+
+        if not self.tokenizer.chat_template:
+            raise BadInput(
+                f"{self.target.name} ({self.target.path}) has no chat template: leave out --apply-chat-template"
+            )
+
+        def applied(messages: list[dict[str, str]]) -> str:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                    continue_final_message=not add_generation_prompt,
+                )
+            )
+
+        try:
+            return applied(chat_history)
+        except TemplateError:
+            return applied([message for message in chat_history if message["role"] != "system"])
+
+    def _without_bos(self, prompt: str) -> str:
+        """The prompt without a first token that the tokenizer puts there once more: templates write it too."""
+        if not any(asked.chat for asked in self.asked.values()):
+            return prompt
+        bos = self.tokenizer.bos_token
+        if not bos or not prompt.startswith(bos):
+            return prompt
+        twice = self.tokenizer(prompt)["input_ids"][:2] == [self.tokenizer.bos_token_id] * 2
+        return prompt.removeprefix(bos) if twice else prompt

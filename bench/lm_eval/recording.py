@@ -1,0 +1,200 @@
+"""What lm-eval measured, as our rows: a verdict for each metric of each response, a score for each aggregate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.evaluation.experts import expert_of
+from bench.evaluation.grading import Graded, score
+from bench.evaluation.questions import Pool
+from bench.evaluation.target import EvalTarget
+from bench.lm_eval import PREFIX, SUITE
+from bench.lm_eval.asking import Asked
+from bench.lm_eval.model import EngineLM
+from results.scores import document_set, lengths
+
+Row = dict[str, Any]
+FOUND_NOTHING = "[invalid]"  # what lm-eval's filters put where their pattern matched nothing
+LONGEST = 500  # characters of an extracted answer that a verdict keeps: the response has all of it
+# Metrics that are right or wrong, though their values are written as numbers.
+RIGHT_OR_WRONG = {"exact_match", "acc", "acc_norm", "em", "pass@1", "math_verify"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What lm-eval made of one task: a sample for each document and filter, and the aggregated metrics."""
+
+    asked: Asked
+    samples: Sequence[Mapping[str, Any]]
+    aggregated: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> list[tuple[str, str]]:
+        """(filter, metric) of what was measured on each document, in lm-eval's order."""
+        return list(dict.fromkeys((s["filter"], metric) for s in self.samples for metric in s["metrics"]))
+
+    def values(self, filter: str, metric: str) -> list[Any]:
+        """The metric's value on each document that has one."""
+        return [s[metric] for s in self.samples if s["filter"] == filter and metric in s["metrics"]]
+
+    def grader(self, filter: str, metric: str) -> str:
+        """Name of the grader that a metric is; with several of one filter the metric tells them apart."""
+        name = f"{PREFIX}{self.asked.name}:{filter}"
+        return name if sum(f == filter for f, _ in self.metrics) == 1 else f"{name}:{metric}"
+
+
+def verdict_rows(measured: Measured, lm: EngineLM) -> list[Row]:
+    """One verdict for each metric of each document that was answered once.
+
+    What is measured on a pool of responses is a verdict on none of them: it is in the scores.
+    """
+    responses = _responses(measured, lm)
+    rows = {}
+    for sample in measured.samples:
+        own = responses.get(str(sample["doc_id"]), [])
+        if len(own) != 1:
+            continue
+        for metric in sample["metrics"]:
+            row = {
+                "response_id": own[0],
+                "grader": measured.grader(sample["filter"], metric),
+                "grader_version": measured.asked.grader_version,
+                "correct": correct(metric, sample[metric]),
+                "extracted": _extracted(sample["filtered_resps"]),
+                "vote": None,
+                "why": f"{metric} = {_plain(sample[metric])}",
+            }
+            rows[own[0], row["grader"]] = row
+    return list(rows.values())
+
+
+def correct(metric: str, value: Any) -> bool | None:
+    """Right or wrong, where the metric says so: a truth value, or 0 and 1 of a metric that has no other."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bool):
+        return value
+    return bool(value) if metric in RIGHT_OR_WRONG and value in (0, 1) else None
+
+
+def _responses(measured: Measured, lm: EngineLM) -> dict[str, list[str]]:
+    """Response ids by document. A task that makes several requests of a document has several."""
+    found: dict[str, list[str]] = {}
+    for pool, ids in lm.pools.get(measured.asked.benchmark.name, []):
+        for ask, id in zip(pool.asks, ids, strict=True):
+            found.setdefault(ask.sample.id.partition(".")[0], []).append(id)
+    return found
+
+
+def _extracted(filtered: Sequence[Any]) -> str | None:
+    """What the filter found in the answer; None where it found nothing."""
+    first = filtered[0] if filtered else None
+    text = None if first is None else str(first)
+    return None if text == FOUND_NOTHING else text and text[:LONGEST]
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
+
+
+def scores(measured: Measured, lm: EngineLM, target: EvalTarget, verdicts: Iterable[Row]) -> list[Row]:
+    """Every aggregated metric under lm-eval's name, and what the leaderboard reads: accuracy and lengths."""
+    common = _common(measured, lm, target)
+    by_key = {
+        (row["metric"], row["grader"]): row
+        for row in (*_board_rows(measured, lm, common, verdicts), *_metric_rows(measured, common))
+    }
+    return list(by_key.values())
+
+
+def _common(measured: Measured, lm: EngineLM, target: EvalTarget) -> Row:
+    asked = measured.asked
+    expert = expert_of(target.experts, asked.benchmark.domain)
+    pools = lm.pools.get(asked.benchmark.name)
+    documents = {asked.document(sample["doc"]) for sample in measured.samples}
+    return {
+        "checkpoint": target.fingerprint,
+        "model_set": target.model_set,
+        "base": target.base,
+        "expert": expert.fingerprint if expert else None,
+        "suite": SUITE,
+        "domain": asked.benchmark.domain,
+        "benchmark": asked.benchmark.name,
+        "benchmark_version": asked.benchmark.version,
+        "split": asked.split,
+        "draw": pools[0][0].draw.name if pools else "loglikelihood",
+        "n": len({sample["doc_id"] for sample in measured.samples}),
+        "expected_n": asked.expected_n,
+        "document_set": document_set(documents),
+        "prompt_mode": asked.prompt_mode,
+        "engine": lm.family,
+        "dtype": lm.dtype,
+    }
+
+
+def _metric_rows(measured: Measured, common: Row) -> Iterator[Row]:
+    """Aggregated metrics; lm-eval's keys are METRIC,FILTER and METRIC_stderr,FILTER ("N/A" where undefined)."""
+    for filter, metric in measured.metrics:
+        value = number(measured.aggregated.get(f"{metric},{filter}"))
+        yield {
+            **common,
+            "metric": metric,
+            "value": value,
+            "stderr": number(measured.aggregated.get(f"{metric}_stderr,{filter}")),
+            "n": len(measured.values(filter, metric)),
+            "grader": f"{PREFIX}{measured.asked.name}:{filter}@{measured.asked.grader_version}",
+        }
+
+
+def number(value: Any) -> float | None:
+    """The value as a number; lm-eval writes "N/A" for what is undefined."""
+    value = value.item() if hasattr(value, "item") else value
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _board_rows(measured: Measured, lm: EngineLM, common: Row, verdicts: Iterable[Row]) -> list[Row]:
+    """`accuracy` under every metric that is right or wrong, the task's first one first; lengths and truncation."""
+    metrics = [
+        (filter, metric)
+        for filter, metric in measured.metrics
+        if all(correct(metric, value) is not None for value in measured.values(filter, metric))
+    ]
+    pools = lm.pools.get(measured.asked.benchmark.name, [])
+    judged: dict[str, dict[str, Any]] = {measured.grader(*names): {} for names in metrics}
+    for row in verdicts:
+        judged.get(row["grader"], {})[row["response_id"]] = row
+    if (
+        metrics
+        and len(pools) == 1
+        and all(judgements.keys() >= {*pools[0][1]} for judgements in judged.values())
+    ):
+        pool, ids = pools[0]
+        own = {key: common[key] for key in ("model_set", "base", "expert")}
+        return score(pool, Graded(tuple(judged), lm.rows, judged), ids, own)
+    return [*_accuracy_rows(measured, common, metrics[:1]), *_length_rows(pools, lm, common)]
+
+
+def _accuracy_rows(measured: Measured, common: Row, metrics: Sequence[tuple[str, str]]) -> Iterator[Row]:
+    """Accuracy as lm-eval aggregates it: of pools, and of what was answered without a text."""
+    for filter, metric in metrics:
+        yield {
+            **common,
+            "metric": "accuracy",
+            "value": number(measured.aggregated.get(f"{metric},{filter}")),
+            "stderr": number(measured.aggregated.get(f"{metric}_stderr,{filter}")),
+            "grader": f"{measured.grader(filter, metric)}@{measured.asked.grader_version}",
+            "first_grader": True,
+        }
+
+
+def _length_rows(pools: Sequence[tuple[Pool, Sequence[str]]], lm: EngineLM, common: Row) -> Iterator[Row]:
+    """Lengths of responses that no verdict stands on one by one."""
+    asked = [(ask, id) for pool, ids in pools for ask, id in zip(pool.asks, ids, strict=True)]
+    if not asked:
+        return
+    found = lengths([lm.rows[id] for _, id in asked], [ask.sample.id for ask, _ in asked])
+    for metric, estimate in found.items():
+        value, stderr = (estimate.value, estimate.stderr) if estimate else (None, None)
+        yield {**common, "metric": metric, "value": value, "stderr": stderr, "grader": None}

@@ -1,0 +1,223 @@
+"""`bench lm-eval`: tasks of lm-eval on models as they are, recorded like everything else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.as_is import identified, open_model
+from bench.config import model_set
+from bench.errors import BadInput, unknown
+from bench.evaluation.grading import new_scores
+from bench.lm_eval import SUITE
+from bench.lm_eval.offline import (
+    check_punkt,
+    missing_nltk_data,
+    nltk_advice,
+    nothing_fetched,
+    steady_language_detection,
+)
+from bench.lm_eval.tasks import check_output, load_tasks, require_lm_eval
+from bench.road import Road, RunReport, Say, board_of, opened
+from bench.suites import EvalOptions
+
+if TYPE_CHECKING:
+    from bench.evaluation.target import EvalTarget
+    from bench.lm_eval.model import EngineLM
+    from bench.lm_eval.recording import Measured
+    from bench.lm_eval.tasks import Loaded
+
+
+@dataclass(frozen=True)
+class LmEvalOptions:
+    """What to ask: tasks, tags or groups of lm-eval, and how. None means the task's own choice."""
+
+    tasks: tuple[str, ...]
+    include_path: Path | None = None
+    num_fewshot: int | None = None
+    apply_chat_template: bool = False
+
+
+@dataclass(frozen=True)
+class LmEvalReport:
+    """`measured` has a row for each task, filter and metric of each model, for people."""
+
+    run: RunReport
+    measured: list[dict[str, Any]]
+
+
+def run_lm_eval(
+    specs: list[str],
+    asked: LmEvalOptions,
+    options: EvalOptions,
+    *,
+    models: str | None,
+    runs: Path,
+    db: Path,
+    say: Say,
+) -> LmEvalReport:
+    """Ask every model the tasks, record responses, verdicts and scores, and build the board.
+
+    Raises BadInput, before anything is generated, for what is known to fail.
+    """
+    _check(specs, asked, options)
+    checkpoints = [open_model(spec) for spec in specs]
+    found = model_set(models) if models else None
+    loaded = load_tasks(asked.tasks, asked.include_path)
+    check_output(loaded.tasks, options.engine, loglikelihood=False)
+    check_punkt(loaded.tasks, options.limit)
+    table = []
+    with opened(runs, db, say) as road:
+        targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
+        for target in targets:
+            table += _evaluate(road, target, loaded, asked, options)
+    sets = {target.model_set for target in targets}
+    board = board_of(db, SUITE, split="test", model_set=sets.pop() if len(sets) == 1 else None)
+    return LmEvalReport(RunReport(board, road.summary), table)
+
+
+def _check(specs: list[str], asked: LmEvalOptions, options: EvalOptions) -> None:
+    from bench.engines import check_engine
+    from bench.engines.hf import DTYPES
+
+    if not specs:
+        raise BadInput("name what to ask: --model FOLDER, Hub id or zoo:NAME")
+    if not asked.tasks:
+        raise BadInput("name what is asked: --tasks TASK[,TASK]")
+    require_lm_eval()
+    check_engine(options.engine, **options.engine_options())
+    if options.dtype is not None and options.dtype not in DTYPES:
+        raise unknown("dtype", options.dtype, DTYPES)
+
+
+def _evaluate(
+    road: Road, target: EvalTarget, loaded: Loaded, asked: LmEvalOptions, options: EvalOptions
+) -> list[dict[str, Any]]:
+    """One model: lm-eval asks through our engine and measures, its rows are spooled."""
+    from bench.lm_eval.asking import Asked
+    from bench.lm_eval.model import EngineLM
+    from bench.lm_eval.recording import Measured
+
+    started = time.perf_counter()
+    tasks = {
+        name: Asked(task, asked.apply_chat_template, options.max_new_tokens)
+        for name, task in loaded.tasks.items()
+    }
+    with EngineLM(target, options, tasks, store=road.store, spool=road.spool) as lm:
+        found = _results(lm, loaded, asked, options)
+        measured = [
+            Measured(task, found["samples"][name], found["results"][name]) for name, task in tasks.items()
+        ]
+        judged = _record(road, target, lm, measured)
+        road.note(_sentence(target, lm, judged, time.perf_counter() - started))
+        if lm.loaded is not None:  # what was chosen for us, now that it is known
+            road.facts.update(
+                engine=lm.family, dtype=lm.dtype, batch_size=lm.loaded.batch_size, threads=lm.loaded.threads
+            )
+    return [row for one in measured for row in _table(target, one)]
+
+
+def _results(lm: EngineLM, loaded: Loaded, asked: LmEvalOptions, options: EvalOptions) -> Mapping[str, Any]:
+    """lm-eval's own evaluation of this model."""
+    import lm_eval
+
+    steady_language_detection()
+    budget = {} if options.max_new_tokens is None else {"max_gen_toks": options.max_new_tokens}
+    with nothing_fetched(), redirect_stdout(sys.stderr):  # tasks print; our output may be JSON
+        try:
+            found = lm_eval.simple_evaluate(
+                model=lm,
+                tasks=list(loaded.specs),
+                task_manager=loaded.manager,  # without it all tasks of lm-eval are indexed once more
+                num_fewshot=asked.num_fewshot,
+                limit=options.limit,
+                apply_chat_template=asked.apply_chat_template,
+                gen_kwargs=budget or None,
+                log_samples=True,
+            )
+        except LookupError as error:
+            missing = missing_nltk_data(error)
+            if missing is None:
+                raise
+            raise BadInput(
+                f"a task is graded with data of nltk that are not on this machine ({missing}); the responses are "
+                f"kept. {nltk_advice(missing)}"
+            ) from error
+    return dict(found or {})
+
+
+def _record(road: Road, target: EvalTarget, lm: EngineLM, measured: list[Measured]) -> int:
+    """Spool verdicts and scores that say something new; the number of new verdicts."""
+    from bench.lm_eval.recording import scores, verdict_rows
+
+    judged, scored = 0, []
+    for one in measured:
+        verdicts = verdict_rows(one, lm)
+        stored = {
+            (row["response_id"], row["grader"]): row
+            for row in road.store.fetch(
+                "verdicts", {row["response_id"] for row in verdicts}, grader_version=one.asked.grader_version
+            )
+        }
+        new = [row for row in verdicts if _differs(row, stored.get((row["response_id"], row["grader"])))]
+        road.spool.append_many("verdicts", new)
+        judged += len(new)
+        scored += scores(one, lm, target, verdicts)
+    road.spool.append_many("scores", new_scores(scored, road.store, target.fingerprint))
+    road.store.ingest()
+    return judged
+
+
+def _differs(row: Mapping[str, Any], stored: Mapping[str, Any] | None) -> bool:
+    return stored is None or any(stored[name] != value for name, value in row.items())
+
+
+def _sentence(target: EvalTarget, lm: EngineLM, judged: int, seconds: float) -> str:
+    speed = (
+        f" in {lm.seconds:.1f} s ({lm.tokens / max(lm.seconds, 1e-9):,.0f} tokens/s)" if lm.generated else ""
+    )
+    return (
+        f"{target.name}: {lm.generated:,} responses generated{speed}, {lm.reused:,} reused; "
+        f"{judged:,} new verdicts; {seconds:.1f} s"
+    )
+
+
+def _table(target: EvalTarget, measured: Measured) -> list[dict[str, Any]]:
+    """The aggregated metrics of a task; a standard error that lm-eval does not define is None."""
+    from bench.lm_eval.recording import number
+
+    return [
+        {
+            "model": target.name,
+            "task": measured.asked.name,
+            "filter": filter,
+            "metric": metric,
+            "value": number(measured.aggregated.get(f"{metric},{filter}")),
+            "stderr": number(measured.aggregated.get(f"{metric}_stderr,{filter}")),
+            "n": len(measured.values(filter, metric)),
+            "of": measured.asked.expected_n,
+            "asked": measured.asked.prompt_mode,
+        }
+        for filter, metric in measured.metrics
+    ]
+
+
+def listed(measured: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """`measured` as texts of a table that fits a terminal."""
+    from results.text import MISSING
+
+    return [
+        {
+            **{name: str(row[name]) for name in ("model", "task", "filter", "metric")},
+            "value": MISSING if row["value"] is None else f"{row['value']:.4f}",
+            "±": MISSING if row["stderr"] is None else f"{row['stderr']:.4f}",
+            "n": f"{row['n']} of {row['of']}",
+            "asked": row["asked"],
+        }
+        for row in measured
+    ]
