@@ -11,6 +11,8 @@ from app import data
 from results.board import Board
 from results.browse import Measured
 
+FIRST = "the benchmark's first"
+
 
 @dataclass(frozen=True)
 class View:
@@ -22,6 +24,7 @@ class View:
     split: str
     benchmarks: tuple[str, ...] | None
     methods: tuple[str, ...] | None
+    grader: str | None = None
 
     def board(self) -> Board:
         """The leaderboard of these choices."""
@@ -32,6 +35,7 @@ class View:
             split=self.split,
             benchmarks=self.benchmarks,
             methods=self.methods,
+            grader=self.grader,
         )
 
 
@@ -55,6 +59,7 @@ def choose(database: Path, measured: list[Measured]) -> View:
         methods = _some(
             "Methods", sorted(name for m in mine for name in m.methods), "Base and experts always stay."
         )
+        grader = _grader([name for m in mine for name in m.graders])
         st.divider()
         st.caption(f"Database  \n`{database}`")
     return View(
@@ -64,7 +69,19 @@ def choose(database: Path, measured: list[Measured]) -> View:
         split=split,
         benchmarks=benchmarks,
         methods=methods,
+        grader=grader,
     )
+
+
+def _grader(names: list[str]) -> str | None:
+    """The grader whose numbers are shown; nothing to choose where there is one, and None is each benchmark's
+    first."""
+    known = list(dict.fromkeys(names))
+    if len(known) < 2:
+        return None
+    explanation = "Several graders judged the same answers; the first one's numbers compare with the papers."
+    chosen = st.selectbox("Grader", [FIRST, *known], help=explanation, key="choice-Grader")
+    return None if chosen == FIRST else str(chosen)
 
 
 def _one(label: str, options: list[str], explanation: str) -> str:

@@ -14,6 +14,7 @@ from app import data, filters, settings
 PAGES = (
     ("views/board.py", "Leaderboard", ":material/leaderboard:"),
     ("views/tradeoff.py", "Trade-off", ":material/scatter_plot:"),
+    ("views/votes.py", "Self-consistency", ":material/how_to_vote:"),
     ("views/responses.py", "Responses", ":material/notes:"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from results import text
-from results.board import Row
+from results.board import Board, Row
 
 
 def reconstructions(rows: Iterable[Row]) -> list[str]:
@@ -14,3 +14,16 @@ def reconstructions(rows: Iterable[Row]) -> list[str]:
     return [
         f"{text.RECONSTRUCTED} **{method}** is a reconstruction: {what}" for method, what in found.items()
     ]
+
+
+def graders(board: Board) -> str | None:
+    """Which grader the numbers come from and how many verdicts flip under another; None where there is one
+    only."""
+    if len(board.known_graders) < 2:
+        return None
+    shown = ", ".join(dict.fromkeys(board.graders.values()))
+    flips: dict[str, list[str]] = {}
+    for flip in board.flips:
+        flips.setdefault(flip.other, []).append(f"{flip.benchmark} {flip.flipped:,} of {flip.responses:,}")
+    lines = [f"verdicts that flip under {other}: {', '.join(words)}" for other, words in flips.items()]
+    return f"**Grader** {shown}; {'; '.join(lines)}."

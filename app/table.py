@@ -116,8 +116,13 @@ def _benchmark_columns(board: Board, name: str, options: Sequence[str]) -> dict[
         if "length spread" in options:
             columns[name, "median"] = of(lambda cell: cell.length_median)
             columns[name, "90 %"] = of(lambda cell: cell.length_p90)
+            columns[name, "right"] = of(lambda cell: _plain(cell.length_correct, _tokens))
+            columns[name, "untruncated"] = of(lambda cell: _plain(cell.length_untruncated, _tokens))
+            for tokenizer in board.tokenizers:
+                columns[name, tokenizer] = of(partial(_fixed_length, tokenizer))
         if "truncated" in options:
             columns[name, "truncated"] = of(lambda cell: _plain(cell.truncated, text.share))
+            columns[name, "boxed only"] = of(lambda cell: _number(cell.accuracy_complete, text.percent))
         if "no answer" in options:
             columns[name, "no answer"] = of(lambda cell: _plain(cell.no_answer, text.share))
     columns[name, "n"] = of(lambda cell: Written(cell.n, cell.coverage))
@@ -133,6 +138,14 @@ def _definition(row: Row) -> str | None:
 
 def _vote(n: int, cell: Cell) -> Written | None:
     return _number(cell.votes.get(n), text.percent)
+
+
+def _fixed_length(tokenizer: str, cell: Cell) -> Written | None:
+    return _number(cell.length_fixed.get(tokenizer), text.tokens)
+
+
+def _tokens(value: float) -> str:
+    return f"{value:.1f}"
 
 
 def _p(row: Row) -> float | None:

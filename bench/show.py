@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from results.board import Board, Cell, Row
+    from results.statistics import Estimate
 
 WIDTH = 110
+SIDE_BY_SIDE = 4  # benchmarks whose value and standard error fit on one line
 
 
 def to_json(value: Any) -> str:
@@ -35,7 +37,8 @@ def _plain(value: Any) -> Any:
 
 
 def board_tables(board: Board) -> list[Table]:
-    """The leaderboard of each model set, what its merges cost, what went wrong in answers, and self-consistency."""
+    """The leaderboard of each model set, what its merges cost, what went wrong in answers, and
+    self-consistency."""
     tables = []
     for model_set in board.model_sets:
         rows = [row for row in board.rows if row.model_set == model_set]
@@ -92,6 +95,7 @@ def _table(title: str, caption: str, columns: list[str], rows: list[Row]) -> Tab
 
 def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
     has_length = bool(board.with_length)
+    narrow = len(board.benchmarks) > SIDE_BY_SIDE
     table = _table(
         f"{board.suite} · models {model_set} · {board.split} split",
         "Accuracy in % ± standard error"
@@ -100,7 +104,7 @@ def _main_table(board: Board, model_set: str, rows: list[Row]) -> Table:
         + ("; length against the expert is the mean of per-benchmark ratios" if has_length else "")
         + ". p: exact McNemar test against the base on the same questions, benchmarks pooled.",
         [
-            *(_heading(benchmark, rows) for benchmark in board.benchmarks),
+            *(_heading(benchmark, rows, narrow=narrow) for benchmark in board.benchmarks),
             "average",
             *(["average\nlength", "length\nvs exp."] if has_length else []),
             "p vs\nbase",
@@ -119,12 +123,22 @@ def _coverages(benchmark: str, rows: list[Row]) -> set[str]:
     return {cell.coverage for row in rows if (cell := row.cells.get(benchmark))}
 
 
-def _heading(benchmark: str, rows: list[Row]) -> str:
+def _heading(benchmark: str, rows: list[Row], *, narrow: bool) -> str:
     coverages = _coverages(benchmark, rows)
+    name = folded(benchmark) if narrow else benchmark
     if not coverages:
-        return f"{benchmark}\nnot run"
+        return f"{name}\nnot run"
     n = coverages.pop().replace(" of ", "\nof ") if len(coverages) == 1 else "varies"
-    return f"{benchmark}\nn = {n}"
+    return f"{name}\nn = {n}"
+
+
+def folded(name: str) -> str:
+    """A name on lines of its parts, or of eight letters: `minerva_/ocw`, `olympiad/bench`."""
+    return (
+        name.replace("_", "_\n")
+        if "_" in name
+        else "\n".join(name[i : i + 8] for i in range(0, len(name), 8))
+    )
 
 
 def _style(row: Row) -> str:
@@ -134,14 +148,14 @@ def _style(row: Row) -> str:
 def _main_row(board: Board, row: Row, varies: set[str]) -> list[str]:
     rank = f"{row.rank}. " if row.rank else ""
     state = "" if row.complete else f"\nincomplete: no {', '.join(row.missing)}"
-    lengths = board.with_length
+    lengths, narrow = board.with_length, len(board.benchmarks) > SIDE_BY_SIDE
     return [
         _literal(f"{rank}{row.title}{state}"),
         *(
-            _cell(row.cells.get(benchmark), length=benchmark in lengths, coverage=benchmark in varies)
-            for benchmark in board.benchmarks
+            _cell(row.cells.get(b), length=b in lengths, coverage=b in varies, narrow=narrow)
+            for b in board.benchmarks
         ),
-        text.percent(row.accuracy),
+        _accuracy(row.accuracy, narrow=narrow),
         *([text.number(row.length), text.change(row.length_reduction)] if lengths else []),
         text.p_value(row.against_base.p if row.against_base else None),
     ]
@@ -176,11 +190,16 @@ def _literal(words: str) -> str:
     return escape(words)
 
 
-def _cell(cell: Cell | None, *, length: bool, coverage: bool) -> str:
+def _accuracy(estimate: Estimate | None, *, narrow: bool) -> str:
+    """With its standard error, in a narrow column on a line of its own."""
+    return text.percent(estimate).replace(" ±", "\n±" if narrow else " ±")
+
+
+def _cell(cell: Cell | None, *, length: bool, coverage: bool, narrow: bool) -> str:
     if cell is None:
         return text.MISSING
     lines = [
-        text.percent(cell.accuracy),
+        _accuracy(cell.accuracy, narrow=narrow),
         *([text.number(cell.length)] if length else []),
         *([f"n = {cell.coverage}"] if coverage else []),
     ]
@@ -191,13 +210,15 @@ def _troubles(cell: Cell | None) -> str:
     """Shares of answers without a result and of answers cut off at the budget."""
     if cell is None or not (cell.no_answer or cell.truncated):
         return text.MISSING
-    return f"{100 * (cell.no_answer or 0):.1f} / {100 * (cell.truncated or 0):.1f}"
+    shares = f"{100 * (cell.no_answer or 0):.1f} / {100 * (cell.truncated or 0):.1f}"
+    return f"{shares}\n{100 * cell.accuracy_complete.value:.1f}" if cell.accuracy_complete else shares
 
 
 def _troubles_table(board: Board, rows: list[Row]) -> Table:
     table = _table(
         "no answer found / cut off at the budget",
-        "Shares in % of the answers above.",
+        "Shares in % of the answers above; below them the accuracy in % when an answer that was cut off before it "
+        "had closed a box is wrong.",
         list(board.with_length),
         rows,
     )

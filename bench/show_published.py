@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.show import folded
 from results import text
 from results.published import PublishedTable, expert_of, means
 
@@ -43,7 +44,9 @@ def _accuracy_table(benchmarks: Sequence[str], reported: PublishedTable) -> Tabl
         "Accuracy in %, below it the mean length, as printed. Averages are formed from the printed numbers as "
         "those of measured rows are."
     )
-    table = _table(reported, caption, (*benchmarks, "average", "average\nlength", "length\nvs exp."))
+    table = _table(
+        reported, caption, (*map(folded, benchmarks), "average", "average\nlength", "length\nvs exp.")
+    )
     expert = expert_of(reported)
     for row in reported.rows:
         mean = means(row, expert, benchmarks)

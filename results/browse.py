@@ -101,13 +101,15 @@ def draws_of(store: Store, checkpoint: str, benchmark: str, *, split: str = "tes
 
 @dataclass(frozen=True)
 class Measured:
-    """A benchmark of which there are scores in one model set and split, with the methods that have some."""
+    """A benchmark of which there are scores in one model set and split, with methods and graders that have
+    some."""
 
     model_set: str
     suite: str
     split: str
     benchmark: str
     methods: tuple[str, ...]
+    graders: tuple[str, ...] = ()
 
 
 def measured(store: Store) -> list[Measured]:
@@ -115,9 +117,12 @@ def measured(store: Store) -> list[Measured]:
     rows = store.rows(
         """
         SELECT s.model_set, s.suite, s.split, s.benchmark,
-            list(DISTINCT c.method ORDER BY c.method) FILTER (WHERE c.method IS NOT NULL) AS methods
+            list(DISTINCT c.method ORDER BY c.method) FILTER (WHERE c.method IS NOT NULL) AS methods,
+            list(DISTINCT regexp_replace(s.grader, '@[^@]*$', '')) FILTER (WHERE s.metric = 'accuracy'
+                AND s.grader IS NOT NULL) AS graders
         FROM scores AS s LEFT JOIN checkpoints AS c USING (model_set, checkpoint)
         GROUP BY ALL ORDER BY min(row(s.created_at, s.rowid))
         """
     )
-    return [Measured(**{**row, "methods": tuple(row["methods"] or ())}) for row in rows]
+    lists = ("methods", "graders")
+    return [Measured(**{**row, **{name: tuple(sorted(row[name] or ())) for name in lists}}) for row in rows]

@@ -25,6 +25,8 @@ def show(view: View) -> None:
         st.markdown("#### Incomplete")
         st.caption("A score is missing, so these rows have no mean and no rank. Missing is not zero.")
         _dataframe(board, incomplete, options, "Incomplete rows", none="missing")
+    if graded := notes.graders(board):
+        st.caption(graded)
     for note in board.notes:
         st.info(note, icon=":material/info:")
     _legend(board)
@@ -91,15 +93,16 @@ def _dataframe(board: Board, rows: list[Row], options: list[str], description: s
     )
 
 
-LEGEND = """
-○ base, ● expert, – not applicable or not measured. **Accuracy** in % ± standard error, with a question as
-the unit. **Length** is the mean response in tokens ± standard error. Means are unweighted over benchmarks.
-**Length vs expert** is the mean over benchmarks of (length / expert's length − 1). **Points vs base** is the
-difference in mean accuracy on the same questions; **p vs base** is the exact McNemar test on those questions,
-all benchmarks pooled. **Merge**: seconds with statistics, peak memory. **maj@n** is the accuracy of the
-majority of the first n samples of one pool ± standard error over questions; maj@1 is the mean of the single
-samples. **Truncated** answers were cut off at the budget. Ranked are merges that were asked every question;
-bold is the most accurate of them. Click a header to sort.
+LEGEND = """ ○ base, ● expert, – not applicable or not measured. **Accuracy** in % ± standard error, with a
+question as the unit. **Length** is the mean response in tokens ± standard error. Means are unweighted over
+benchmarks. **Length vs expert** is the mean over benchmarks of (length / expert's length − 1). **Points vs
+base** is the difference in mean accuracy on the same questions; **p vs base** is the exact McNemar test on
+those questions, all benchmarks pooled. **Merge**: seconds with statistics, peak memory. **maj@n** is the
+accuracy of the majority of the first n samples of one pool ± standard error over questions; maj@1 is the mean
+of the single samples. **Truncated** answers were cut off at the budget; **boxed only** is the accuracy when
+such an answer without a complete box is wrong. **Right** and **untruncated** are mean lengths of those
+answers. Ranked are merges that were asked every question; bold is the most accurate of them. Click a header
+to sort.
 """
 
 
