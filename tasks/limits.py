@@ -6,7 +6,9 @@ and the next item goes on. Processor time is what counts, so that a busy machine
 generous wall-clock limit behind it catches an item that sleeps or blocks.
 
 The two sides talk in lines of JSON over pipes: an item and its result are JSON values, and the function is
-named `module:function`, so that nothing of the caller's process is copied.
+named `module:function`, so that nothing of the caller's process is copied. A module may have a `prepare()`:
+imports and tables that are made before the first item and its clock. What the work may not do at all says
+`tasks/confinement.py`.
 """
 
 from __future__ import annotations
@@ -20,15 +22,21 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from tasks.confinement import confine
+
 STARTUP_SECONDS = 120.0
 WALL_PER_CPU_SECOND = 10.0
+ITEMS_FOR_A_WORKER = 8
 _READY = b'"ready"\n'
 
 Status = Literal["done", "failed", "timed out", "out of memory", "crashed"]
@@ -44,7 +52,7 @@ class Outcome:
 
 
 class Limited:
-    """Calls `function` ("module:function") on items, each limited to `seconds` of processor time.
+    """One worker: calls `function` ("module:function") on items, each limited to `seconds` of processor time.
 
     `memory_bytes` limits the address space of the worker (RLIMIT_AS). The worker starts with the first item
     and ends with `close` or the `with` block.
@@ -127,6 +135,61 @@ class Limited:
         return Outcome("crashed", why=f"the worker ended with exit code {code}")
 
 
+class LimitedPool:
+    """Several `Limited` workers that share the items of a call and stay for the next one.
+
+    The outcomes come in the order of the items, whichever worker was replaced in between. A process that forgets
+    the pool ends its workers; `close` ends them at once.
+    """
+
+    def __init__(
+        self, function: str, *, seconds: float, memory_bytes: int, workers: int | None = None
+    ) -> None:
+        count = workers or len(os.sched_getaffinity(0))
+        self._workers = [Limited(function, seconds=seconds, memory_bytes=memory_bytes) for _ in range(count)]
+        self._end = weakref.finalize(self, _close_all, self._workers)
+
+    def map(self, items: Sequence[Any]) -> list[Outcome]:
+        """One outcome per item, in order. Raises RuntimeError when a worker cannot start at all."""
+        if not items:
+            return []
+        outcomes: list[Outcome | None] = [None] * len(items)
+        places = iter(range(len(items)))
+        taking = threading.Lock()
+
+        def work(worker: Limited) -> None:
+            while True:
+                with taking:
+                    place = next(places, None)
+                if place is None:
+                    return
+                outcomes[place] = worker.call(items[place])
+
+        # A worker costs a second to start: no more of them than there is work for.
+        used = self._workers[: max(1, len(items) // ITEMS_FOR_A_WORKER)]
+        if len(used) == 1:
+            work(used[0])
+        else:
+            with ThreadPoolExecutor(len(used)) as threads:
+                list(threads.map(work, used))
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing; the next `map` starts new ones."""
+        _close_all(self._workers)
+
+
+def _close_all(workers: Sequence[Limited]) -> None:
+    for worker in workers:
+        worker.close()
+
+
+def limit_reached(outcome: Outcome) -> str:
+    """Why an item has no value, beginning with the limit that it met: for verdicts, where limits are counted."""
+    named = {"timed out": "time limit", "out of memory": "memory limit", "crashed": "process ended"}
+    return f"{named.get(outcome.status, 'could not be compared')}: {outcome.why}"
+
+
 def _read_line(worker: subprocess.Popen[bytes], seconds: float) -> bytes | None:
     """One line from the worker; None when time runs out, a partial line when the worker ended."""
     assert worker.stdout is not None
@@ -174,7 +237,11 @@ def _main(function: str, seconds: str, memory_bytes: str) -> None:
     module, _, name = function.partition(":")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
-    _serve(getattr(importlib.import_module(module), name), float(seconds))
+    work = importlib.import_module(module)
+    if prepare := getattr(work, "prepare", None):  # what the first item should not pay for
+        prepare()
+    confine()
+    _serve(getattr(work, name), float(seconds))
 
 
 if __name__ == "__main__":
