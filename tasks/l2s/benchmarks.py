@@ -10,9 +10,10 @@ from __future__ import annotations
 from tasks.contract import Benchmark, Draw, Sampling
 from tasks.l2s import golds
 from tasks.l2s.loading import Dataset
-from tasks.l2s.math_verify_grader import MathVerify
 from tasks.l2s.prompts import STOP, chat, qwen25_math_cot
+from tasks.qwen_compat.grader import qwen_compat
 from tasks.sources import HubDataset
+from tasks.strict.grader import strict
 
 # The L2S study's budget for reasoning models; the effective one is capped by the context of the model.
 BUDGET = 10_240
@@ -35,7 +36,8 @@ def _benchmark(dataset: Dataset, title: str, *draws: Draw) -> Benchmark:
         splits=tuple(sorted(dataset.sizes, key=("train", "validation", "test").index)),
         prompts={"qwen25-math-cot": qwen25_math_cot, "chat": chat},
         protocols=(GREEDY, *draws),
-        grader=MathVerify,
+        grader=qwen_compat(dataset.name),
+        also_graded_by=(strict(dataset.name),),
         sizes=dataset.sizes,
     )
 
