@@ -608,6 +608,35 @@ def regress(
 
 
 @app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(help="JSON lines: `response` or `responses`, and `answer`.")],
+    benchmark: Annotated[str, typer.Option("--benchmark", help="Whose answers these are, e.g. math500.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write every verdict and its reason as JSON lines.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Grade the outputs of any tool on a benchmark of suite l2s, under both graders."""
+    from bench import grade as grading
+    from bench.show import status
+
+    questions = grading.read_outputs(file, benchmark)
+    if out is not None:
+        grading.check_out(out)
+    with status() as show:
+        graded = grading.grade_outputs(
+            questions, benchmark, advance=lambda done, of: show(f"graded {done} of {of} responses")
+        )
+    if out is not None:
+        grading.write_verdicts(graded, out)
+    rows, notes = grading.summary(graded), grading.notes(graded)
+    _report(f"grade: {benchmark}", rows, json=json, whole={"scores": rows, "flips": graded.flips, "notes": notes})
+    if not json:
+        for note in notes:
+            _say(note)
+
+
+@app.command()
 def doctor(runs: Runs = Path("runs"), db: Db = None, json: Json = False) -> None:
     """Check this machine: packages, memory, disk, zoo, database, Hub."""
     from bench.doctor import report

@@ -59,11 +59,17 @@ class Strict:
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Grade (response text, gold) pairs. Raises ValueError for an empty gold."""
-        cases = [self._prepare(text, target) for text, target in pairs]
+        return self._compare([self._prepare(text, target) for text, target in pairs])
+
+    def _compare(self, cases: Sequence[Item | Verdict]) -> list[Verdict]:
         hard = list(dict.fromkeys(case for case in cases if isinstance(case, Item)))
         outcomes = self._pool.map([list(vars(item).values()) for item in hard])
         decided = {item: _verdict(item, outcome) for item, outcome in zip(hard, outcomes, strict=True)}
         return [decided[case] if isinstance(case, Item) else case for case in cases]
+
+    def equivalent(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether two answers (as extracted) are one, for votes; the second is what the first is compared with."""
+        return [verdict.correct for verdict in self._compare([self._pair(*pair) for pair in pairs])]
 
     def close(self) -> None:
         """End the worker processes; the next `grade` starts new ones."""
@@ -81,11 +87,16 @@ class Strict:
         if len(box) > LONGEST_ANSWER:
             why = f"length limit: the box holds {len(box)} characters, more than {LONGEST_ANSWER} are not compared"
             return Verdict(False, box[:SHOWN], None, why)
-        answer = clean(box)
-        if not answer:
-            return Verdict(False, None, None, "the last box is empty")
-        item = Item(gold, answer, "", self._tolerance, self.benchmark in INTEGERS)
-        return _numeric(item, box.strip()) or _same_text(item, box.strip()) or item
+        return self._quick(gold, box) if clean(box) else Verdict(False, None, None, "the last box is empty")
+
+    def _pair(self, answer: str, other: str) -> Item | Verdict:
+        if max(len(answer), len(other)) > LONGEST_ANSWER or not clean(answer):
+            return Verdict(answer == other, None, None, "not compared")
+        return self._quick(clean(other), answer)
+
+    def _quick(self, gold: str, written: str) -> Item | Verdict:
+        item = Item(gold, clean(written), "", self._tolerance, self.benchmark in INTEGERS)
+        return _numeric(item, written.strip()) or _same_text(item, written.strip()) or item
 
 
 def strict(benchmark: str) -> Callable[[], Strict]:

@@ -1,0 +1,209 @@
+"""`bench grade`: outputs of any tool, graded as ours are, without a model and without a database.
+
+A file of JSON lines: `response` (text) or `responses` (a list of texts, one question's samples in order), and
+`answer`, the gold as the benchmark's data have it or as the plain answer. Everything is read and checked before the
+first response is graded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BadInput, unknown
+from bench.evaluation.clusters import Answer, clustered
+from results.voting import RULES, Ballot, maj_at
+
+if TYPE_CHECKING:
+    from results.statistics import Estimate
+    from tasks.contract import Verdict
+    from tasks.strict.grader import Strict
+
+CHUNK = 256  # responses between two reports of progress
+VOTE_SIZES = (8, 16, 32)
+LIMITS = ("time limit", "memory limit", "length limit", "process ended")  # how the graders' reasons begin
+
+
+@dataclass(frozen=True)
+class Question:
+    """One line of the file: its number (from 1), its responses in order, its gold as text."""
+
+    line: int
+    responses: tuple[str, ...]
+    gold: str
+
+
+@dataclass
+class Graded:
+    """All verdicts: by grader, one a response, in the order of the file."""
+
+    questions: Sequence[Question]
+    verdicts: dict[str, list[Verdict]]
+    votes: dict[str, list[list[Ballot]]] = field(default_factory=dict)
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """(line number, response index) of every response."""
+        return [(question.line, k) for question in self.questions for k in range(len(question.responses))]
+
+    @property
+    def flips(self) -> int:
+        """Responses on which the graders disagree."""
+        first, second = self.verdicts.values()
+        return sum(one.correct != other.correct for one, other in zip(first, second, strict=True))
+
+
+def read_outputs(path: Path, benchmark: str) -> list[Question]:
+    """The questions of a file. Raises BadInput with the number of the line for whatever cannot be graded."""
+    from tasks.golds import L2S_BENCHMARKS
+
+    if benchmark not in L2S_BENCHMARKS:
+        raise unknown("benchmark", benchmark, L2S_BENCHMARKS)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise BadInput(f"cannot read {path}: {reason}; it must hold one JSON object per line") from error
+    questions = [
+        _question(line, f"{path}, line {number}", number, benchmark)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    if not questions:
+        raise BadInput(f"{path} holds no lines to grade; it must hold one JSON object per line")
+    return questions
+
+
+def _question(line: str, place: str, number: int, benchmark: str) -> Question:
+    from tasks.golds import gold_text
+
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{place} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise BadInput(f"{place} is not a JSON object but {type(row).__name__}")
+    if "answer" not in row:
+        raise BadInput(f"{place} has no `answer` (the gold); it has {', '.join(map(repr, row)) or 'nothing'}")
+    if ("response" in row) == ("responses" in row):
+        raise BadInput(f"{place} needs either `response` (a text) or `responses` (a list of texts)")
+    responses = row["responses"] if "responses" in row else [row["response"]]
+    if not isinstance(responses, list) or not responses or not all(isinstance(r, str) for r in responses):
+        raise BadInput(f"{place}: a response is a text, and `responses` a list of at least one")
+    try:
+        return Question(number, tuple(responses), gold_text(benchmark, row["answer"]))
+    except ValueError as error:
+        raise BadInput(f"{place}: {error}") from error
+
+
+def grade_outputs(
+    questions: Sequence[Question],
+    benchmark: str,
+    *,
+    advance: Callable[[int, int], None] = lambda done, of: None,
+) -> Graded:
+    """Verdicts of both graders on every response, and the clusters that they vote with."""
+    from tasks.qwen_compat.grader import QwenCompat
+    from tasks.strict.grader import Strict
+
+    pairs = [(response, question.gold) for question in questions for response in question.responses]
+    graders = (QwenCompat(benchmark), strict := Strict(benchmark))
+    verdicts: dict[str, list[Verdict]] = {grader.name: [] for grader in graders}
+    try:
+        for start in range(0, len(pairs), CHUNK):
+            for grader in graders:
+                verdicts[grader.name] += grader.grade(pairs[start : start + CHUNK])
+            advance(min(start + CHUNK, len(pairs)), len(pairs))
+        graded = Graded(questions, verdicts)
+        if _smallest(questions) > 1:
+            graded.votes = {name: _ballots(questions, found, strict) for name, found in verdicts.items()}
+    finally:
+        for grader in graders:
+            grader.close()
+    return graded
+
+
+def _smallest(questions: Sequence[Question]) -> int:
+    return min(len(question.responses) for question in questions)
+
+
+def _pools(questions: Sequence[Question], verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    flat = iter(verdicts)
+    return [[next(flat) for _ in question.responses] for question in questions]
+
+
+def _ballots(
+    questions: Sequence[Question], verdicts: Sequence[Verdict], strict: Strict
+) -> list[list[Ballot]]:
+    """What every response votes with: its text under `toolkit`, its cluster of equal answers under `robust`."""
+    pools = _pools(questions, verdicts)
+    answers = [[Answer(v.vote, v.extracted or v.vote or "") for v in pool] for pool in pools]
+    return [
+        [Ballot(name, v.correct, v.extracted) for name, v in zip(names, pool, strict=True)]
+        for names, pool in zip(clustered(answers, strict.equivalent), pools, strict=True)
+    ]
+
+
+def summary(graded: Graded) -> list[dict[str, Any]]:
+    """A row per number: accuracy of each grader, majority votes under both rules. Percentages, with n questions."""
+    rows = []
+    for name, verdicts in graded.verdicts.items():
+        pools = _pools(graded.questions, verdicts)
+        singles = [[Ballot(v.vote, v.correct) for v in pool] for pool in pools]
+        rows.append(_row(name, "accuracy", maj_at(1, singles), len(pools)))
+        for n in _vote_sizes(graded.questions) if graded.votes else ():
+            votes = graded.votes[name]
+            rows += [_row(name, f"maj@{n} {rule}", maj_at(n, votes, rule), len(votes)) for rule in RULES]
+    return rows
+
+
+def _vote_sizes(questions: Sequence[Question]) -> list[int]:
+    most = _smallest(questions)
+    return sorted({n for n in VOTE_SIZES if n <= most} | {most})
+
+
+def _row(grader: str, metric: str, estimate: Estimate | None, questions: int) -> dict[str, Any]:
+    assert estimate is not None  # there is at least one question, and each pool is large enough
+    error = "-" if estimate.stderr is None else f"{100 * estimate.stderr:.1f}"
+    return {
+        "grader": grader, "metric": metric, "percent": f"{100 * estimate.value:.1f}", "standard error": error,
+        "questions": questions,
+    }  # fmt: skip
+
+
+def notes(graded: Graded) -> list[str]:
+    """What the numbers do not say: flips, answers not found, limits that were met."""
+    total = len(graded.places)
+    lines = [f"{graded.flips} of {total} verdicts flip between {' and '.join(graded.verdicts)}."]
+    for name, verdicts in graded.verdicts.items():
+        none = sum(v.extracted is None for v in verdicts)
+        limits = sum(v.why.startswith(LIMITS) for v in verdicts)
+        lines.append(f"{name}: no answer found in {none}, stopped at a limit {limits}.")
+    return lines
+
+
+def records(graded: Graded) -> Iterator[dict[str, Any]]:
+    """One record a response: where it stands in the file and what each grader says of it."""
+    for index, (line, k) in enumerate(graded.places):
+        said = {name: verdicts[index] for name, verdicts in graded.verdicts.items()}
+        yield {"line": line, "response": k} | {
+            name: {"correct": v.correct, "extracted": v.extracted, "why": v.why} for name, v in said.items()
+        }
+
+
+def check_out(out: Path) -> None:
+    """Refuse a place that cannot be written before the work is done."""
+    if out.is_dir() or not out.resolve().parent.is_dir():
+        raise BadInput(f"cannot write {out}: give a file in a folder that exists")
+
+
+def write_verdicts(graded: Graded, out: Path) -> None:
+    """Write `records` as JSON lines. Raises BadInput when the file cannot be written."""
+    try:
+        with out.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records(graded))
+    except OSError as error:
+        raise BadInput(f"cannot write {out}: {error.strerror}") from error
