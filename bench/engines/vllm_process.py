@@ -87,6 +87,7 @@ class Process:
         """End the processes, and remove the log."""
         if self.engine is None:
             return
+        logging.getLogger("vllm").setLevel(logging.ERROR)  # that it ends them by force is no news
         with _into(self.log):
             self.engine.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
             self.engine.renderer.shutdown()

@@ -71,7 +71,9 @@ def test_greedy_answers_are_those_of_hf_in_every_field(
     ]
     got, expected = answers(engine, asked), answers(reference, asked)
     assert got == expected
-    assert {answer.finish_reason for answer in got.values()} == {"stop", "length"}
+    assert {answer.finish_reason for answer in got.values()} == (
+        {"stop"} if "Wait" in stop else {"stop", "length"}
+    )
     assert any(answer.budget < answer.request.sampling.max_new_tokens for answer in got.values())
 
 
