@@ -16,6 +16,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from bench import engines
+from bench.engines.contract import Continuation, Likelihood
 from bench.errors import BadInput
 from bench.evaluation.answering import answered
 from bench.evaluation.questions import Ask, Pool
@@ -114,18 +115,51 @@ class EngineLM(LM):
                 bar.update(len(rows))
         self.seconds += time.perf_counter() - started
 
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """No engine here gives log-likelihoods: raises BadInput with the task's and the engine's name."""
-        raise self._no_loglikelihood(requests)
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """(log probability, whether greedy decoding would write it) of each continuation of a context, in order.
 
-    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """No engine here gives log-likelihoods: raises BadInput with the task's and the engine's name."""
-        raise self._no_loglikelihood(requests)
+        Likelihoods are not stored: a run that goes on takes them again.
+        """
+        pairs = [(str(context), str(text)) for context, text in (request.args for request in requests)]
+        return [
+            (one.log_probability, one.is_greedy) for one in self._likelihoods(pairs, show=not disable_tqdm)
+        ]
 
-    def _no_loglikelihood(self, requests: Sequence[Instance]) -> BadInput:
-        return BadInput(
-            f"the task {requests[0].task_name} asks for log-likelihoods, and engine {self.options.engine} gives none"
-        )
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Log probability of each whole text, in order.
+
+        Raises BadInput for a text longer than the model's context, which lm-eval's own models take in pieces, and
+        for a tokenizer that puts a token of its own before a text, which they score too.
+        """
+        if self.tokenizer("a")["input_ids"] != self.tokenizer("a", add_special_tokens=False)["input_ids"]:
+            raise BadInput(
+                f"the task {requests[0].task_name} asks for the likelihood of whole texts, and the tokenizer of "
+                f"{self.target.name} begins a text with a token of its own: lm-eval's number for it would be another"
+            )
+        texts = [("", str(request.args[0])) for request in requests]
+        return [one.log_probability for one in self._likelihoods(texts, show=not disable_tqdm)]
+
+    def _likelihoods(self, pairs: Sequence[tuple[str, str]], *, show: bool) -> list[Likelihood]:
+        from tqdm import tqdm
+
+        asked = [Continuation(str(place), *pair) for place, pair in enumerate(pairs)]
+        found: dict[str, Likelihood] = {}
+        title = f"{self.target.name}: log-likelihoods"
+        with tqdm(total=len(asked), desc=title, leave=False, disable=None if show else True) as bar:
+            for group in self.engine.loglikelihood(asked):
+                found |= {one.request.id: one for one in group}
+                bar.update(len(group))
+        return [found[one.id] for one in asked]
+
+    def require_likelihoods(self) -> None:
+        """Raises BadInput for a task that asks for log-likelihoods where the engine gives none; loads it."""
+        for name, asked in self.asked.items():
+            kind = asked.task.OUTPUT_TYPE
+            if kind != "generate_until" and not hasattr(self.engine, "loglikelihood"):
+                raise BadInput(
+                    f"the task {name} asks for {kind}, and engine {self.options.engine} gives no log-likelihoods: "
+                    "take --engine hf, or a variant of the task that generates"
+                )
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -22,7 +22,7 @@ from bench.lm_eval.offline import (
     nothing_fetched,
     steady_language_detection,
 )
-from bench.lm_eval.tasks import check_output, load_tasks, require_lm_eval
+from bench.lm_eval.tasks import load_tasks, require_lm_eval
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions
 
@@ -69,7 +69,6 @@ def run_lm_eval(
     checkpoints = [open_model(spec) for spec in specs]
     found = model_set(models) if models else None
     loaded = load_tasks(asked.tasks, asked.include_path)
-    check_output(loaded.tasks, options.engine, loglikelihood=False)
     check_punkt(loaded.tasks, options.limit)
     table = []
     with opened(runs, db, say) as road:
@@ -109,6 +108,7 @@ def _evaluate(
         for name, task in loaded.tasks.items()
     }
     with EngineLM(target, options, tasks, store=road.store, spool=road.spool) as lm:
+        lm.require_likelihoods()
         found = _results(lm, loaded, asked, options)
         measured = [
             Measured(task, found["samples"][name], found["results"][name]) for name, task in tasks.items()

@@ -93,13 +93,3 @@ def _outermost(loaded: Any) -> list[Any]:
     outer = [group for name, group in groups.items() if name not in inner]
     grouped = {task.task_name for group in outer for task in group.get_all_tasks()}
     return [*outer, *(task for name, task in loaded["tasks"].items() if name not in grouped)]
-
-
-def check_output(tasks: dict[str, Task], engine: str, *, loglikelihood: bool) -> None:
-    """Refuse tasks that ask for log-likelihoods where the engine has none."""
-    for name, task in tasks.items():
-        if task.OUTPUT_TYPE != "generate_until" and not loglikelihood:
-            raise BadInput(
-                f"the task {name} asks for {task.OUTPUT_TYPE}, and engine {engine} gives no log-likelihoods: "
-                "take another --engine, or a variant of the task that generates"
-            )
