@@ -72,6 +72,11 @@ def judge(pair: Sequence[str]) -> dict[str, Any]:
     return {"correct": bool(correct), "extracted": extracted, "vote": vote, "why": why}
 
 
+def prepare() -> None:
+    """What every comparison needs, loaded before the worker is confined and the first one's clock runs."""
+    judge(["\\boxed{\\frac{1}{2}}", "0.5"])
+
+
 @lru_cache(maxsize=64)
 def _gold(target: str) -> tuple[Any, ...]:
     """The parsed gold: read as a formula, else as text. The samples of one question share it."""
