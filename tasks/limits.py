@@ -174,6 +174,11 @@ class LimitedPool:
                 list(threads.map(work, used))
         return [outcome for outcome in outcomes if outcome is not None]
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        return [worker._worker.pid for worker in self._workers if worker._worker is not None]
+
     def close(self) -> None:
         """End the workers, whatever they are doing; the next `map` starts new ones."""
         _close_all(self._workers)

@@ -46,7 +46,7 @@ class QwenCompat:
     def __init__(self, benchmark: str, seconds: float = SECONDS) -> None:
         self.benchmark = check_benchmark(benchmark)
         self.strip_units = benchmark not in WITHOUT_UNITS
-        self._pool = LimitedPool(f"{__name__}:judge", seconds=seconds, memory_bytes=MEMORY_BYTES)
+        self.pool = LimitedPool(f"{__name__}:judge", seconds=seconds, memory_bytes=MEMORY_BYTES)
         self._gold = functools.lru_cache(maxsize=1024)(self._normalised_gold)
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -54,12 +54,12 @@ class QwenCompat:
         cases = [self._prepare(text, target) for text, target in pairs]
         # Many responses give one answer: it is compared once.
         hard = list(dict.fromkeys((case.answer, case.gold) for case in cases if case.verdict is None))
-        decided = dict(zip(hard, map(_decision, self._pool.map(hard)), strict=True))
+        decided = dict(zip(hard, map(_decision, self.pool.map(hard)), strict=True))
         return [case.verdict or _verdict(case.answer, decided[case.answer, case.gold]) for case in cases]
 
     def close(self) -> None:
         """End the worker processes; the next `grade` starts new ones."""
-        self._pool.close()
+        self.pool.close()
 
     def _prepare(self, text: str, target: str) -> _Case:
         gold = self._gold(target)

@@ -54,7 +54,7 @@ class Strict:
         # Ours and the package's: either can change a verdict.
         self.version = f"1+math-verify-{package_version('math-verify')}"
         self._tolerance = TOLERANCES.get(benchmark, TOLERANCE)
-        self._pool = LimitedPool(f"{__name__}:judge", seconds=seconds, memory_bytes=MEMORY_BYTES)
+        self.pool = LimitedPool(f"{__name__}:judge", seconds=seconds, memory_bytes=MEMORY_BYTES)
         self._gold = functools.lru_cache(maxsize=1024)(self._clean_gold)
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -63,7 +63,7 @@ class Strict:
 
     def _compare(self, cases: Sequence[Item | Verdict]) -> list[Verdict]:
         hard = list(dict.fromkeys(case for case in cases if isinstance(case, Item)))
-        outcomes = self._pool.map([list(vars(item).values()) for item in hard])
+        outcomes = self.pool.map([list(vars(item).values()) for item in hard])
         decided = {item: _verdict(item, outcome) for item, outcome in zip(hard, outcomes, strict=True)}
         return [decided[case] if isinstance(case, Item) else case for case in cases]
 
@@ -73,7 +73,7 @@ class Strict:
 
     def close(self) -> None:
         """End the worker processes; the next `grade` starts new ones."""
-        self._pool.close()
+        self.pool.close()
 
     def _clean_gold(self, target: str) -> str:
         gold = gold_text(self.benchmark, target)
