@@ -92,7 +92,7 @@ class VLLMEngine(TextEngine):
         self.end_ids = end_ids(configs, self.tokenizer)
         self.context = getattr(text, "max_position_embeddings", None)
         self.vocabulary: int = text.vocab_size
-        self.process = Process(path, config, self.dtype, self.context, options)
+        self.process = Process(path, config, self.dtype, options)
         self.batch_size = self.process.batch_size
         self.threads = self.process.threads
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines.contract import EngineOptions
+from bench.engines.reaper import Reaper
 from bench.engines.texts import parameters
 from bench.errors import BadInput
 
@@ -38,9 +39,7 @@ class Process:
     `batch_size` is the most sequences that run together; `threads` is None where vLLM chooses.
     """
 
-    def __init__(
-        self, path: Path, config: Any, dtype: str, context: int | None, options: EngineOptions
-    ) -> None:
+    def __init__(self, path: Path, config: Any, dtype: str, options: EngineOptions) -> None:
         descriptor, name = tempfile.mkstemp(prefix="vllm-", suffix=".log")
         os.close(descriptor)
         self.log, self.path = Path(name), path
@@ -49,10 +48,14 @@ class Process:
             os.environ.setdefault(key, value)
         if options.threads is not None:
             _bind(options.threads)
+        self.reaper = Reaper()
         try:
-            with _into(self.log):
-                self.engine = _started(path, config, dtype, context, options)
-        except Exception as error:
+            with _into(self.log), self.reaper.marking():
+                self.engine = _started(path, dtype, options)
+        except BaseException as error:
+            self.reaper.close()
+            if not isinstance(error, Exception):  # interrupted
+                raise
             raise BadInput(self._why(config, error)) from error
         logging.getLogger("vllm").setLevel(logging.WARNING)
         settings = self.engine.vllm_config
@@ -91,6 +94,7 @@ class Process:
         with _into(self.log):
             self.engine.engine_core.shutdown(timeout=SHUTDOWN_SECONDS)
             self.engine.renderer.shutdown()
+            self.reaper.close()
         self.engine = None
         self.log.unlink(missing_ok=True)
 
@@ -107,7 +111,7 @@ class Process:
         )
 
 
-def _started(path: Path, config: Any, dtype: str, context: int | None, options: EngineOptions) -> Any:
+def _started(path: Path, dtype: str, options: EngineOptions) -> Any:
     """vLLM's engine, with as much context as the checkpoint states, or as the cache can hold if that is less."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.platforms import current_platform
