@@ -397,6 +397,7 @@ def lm_eval_command(
     tensor_parallel: TensorParallel = None,
     gpu_memory: GpuMemory = None,
     server_url: ServerUrl = None,
+    served_model: ServedModel = None,
     concurrency: Concurrency = None,
     max_new_tokens: Budget = None,
     runs: Runs = Path("runs"),
@@ -409,8 +410,8 @@ def lm_eval_command(
 
     options = EvalOptions(
         suite="lm_eval", limit=limit, engine=engine, dtype=dtype, batch_size=batch_size, threads=threads,
-        tensor_parallel=tensor_parallel, gpu_memory=gpu_memory, server_url=server_url, concurrency=concurrency,
-        max_new_tokens=max_new_tokens,
+        tensor_parallel=tensor_parallel, gpu_memory=gpu_memory, server_url=server_url, served_model=served_model,
+        concurrency=concurrency, max_new_tokens=max_new_tokens,
     )  # fmt: skip
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
     asked = LmEvalOptions(names, include_path, num_fewshot, apply_chat_template)

@@ -121,9 +121,8 @@ class EngineLM(LM):
         Likelihoods are not stored: a run that goes on takes them again.
         """
         pairs = [(str(context), str(text)) for context, text in (request.args for request in requests)]
-        return [
-            (one.log_probability, one.is_greedy) for one in self._likelihoods(pairs, show=not disable_tqdm)
-        ]
+        found = self._likelihoods(requests, pairs, show=not disable_tqdm)
+        return [(one.log_probability, one.is_greedy) for one in found]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log probability of each whole text, in order.
@@ -137,29 +136,28 @@ class EngineLM(LM):
                 f"{self.target.name} begins a text with a token of its own: lm-eval's number for it would be another"
             )
         texts = [("", str(request.args[0])) for request in requests]
-        return [one.log_probability for one in self._likelihoods(texts, show=not disable_tqdm)]
+        return [one.log_probability for one in self._likelihoods(requests, texts, show=not disable_tqdm)]
 
-    def _likelihoods(self, pairs: Sequence[tuple[str, str]], *, show: bool) -> list[Likelihood]:
+    def _likelihoods(
+        self, requests: Sequence[Instance], pairs: Sequence[tuple[str, str]], *, show: bool
+    ) -> list[Likelihood]:
+        """The likelihoods of (context, continuation) in order. What the engine refuses is said of the task."""
         from tqdm import tqdm
 
         asked = [Continuation(str(place), *pair) for place, pair in enumerate(pairs)]
         found: dict[str, Likelihood] = {}
         title = f"{self.target.name}: log-likelihoods"
         with tqdm(total=len(asked), desc=title, leave=False, disable=None if show else True) as bar:
-            for group in self.engine.loglikelihood(asked):
-                found |= {one.request.id: one for one in group}
-                bar.update(len(group))
-        return [found[one.id] for one in asked]
-
-    def require_likelihoods(self) -> None:
-        """Raises BadInput for a task that asks for log-likelihoods where the engine gives none; loads it."""
-        for name, asked in self.asked.items():
-            kind = asked.task.OUTPUT_TYPE
-            if kind != "generate_until" and not hasattr(self.engine, "loglikelihood"):
+            try:
+                for group in self.engine.loglikelihood(asked):
+                    found |= {one.request.id: one for one in group}
+                    bar.update(len(group))
+            except BadInput as error:
+                names = ", ".join(dict.fromkeys(str(request.task_name) for request in requests))
                 raise BadInput(
-                    f"the task {name} asks for {kind}, and engine {self.options.engine} gives no log-likelihoods: "
-                    "take --engine hf, or a variant of the task that generates"
-                )
+                    f"{names} asks for log-likelihoods, and engine {self.family} says: {error}"
+                ) from error
+        return [found[one.id] for one in asked]
 
     @cached_property
     def tokenizer(self) -> Any:

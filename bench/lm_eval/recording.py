@@ -148,6 +148,47 @@ def _metric_rows(measured: Measured, common: Row) -> Iterator[Row]:
         }
 
 
+def group_scores(
+    name: str,
+    version: str,
+    aggregated: Mapping[str, Any],
+    members: Sequence[Measured],
+    lm: EngineLM,
+    target: EvalTarget,
+) -> list[Row]:
+    """The metrics that lm-eval aggregates over the tasks of a group, as scores of a benchmark of the group's name."""
+    commons = [_common(member, lm, target) for member in members]
+    documents = {one.asked.document(sample["doc"]) for one in members for sample in one.samples}
+    own = {
+        "benchmark": f"{PREFIX}{name}",
+        "benchmark_version": version,
+        "draw": _shared(common["draw"] for common in commons),
+        "split": _shared(common["split"] for common in commons),
+        "prompt_mode": _shared(common["prompt_mode"] for common in commons),
+        "n": sum(common["n"] for common in commons),
+        "expected_n": sum(common["expected_n"] for common in commons),
+        "document_set": document_set(documents),
+    }
+    return [
+        {
+            **commons[0],
+            **own,
+            "metric": metric,
+            "value": number(value),
+            "stderr": number(aggregated.get(f"{metric}_stderr,{filter}")),
+            "grader": f"{PREFIX}{name}:{filter}@{members[0].asked.grader_version.partition('-')[0]}",
+        }
+        for key, value in aggregated.items()
+        for metric, _, filter in [key.partition(",")]
+        if filter and not metric.endswith("_stderr")
+    ]
+
+
+def _shared(values: Iterable[str]) -> str:
+    """What the tasks of a group have in common, or each of it."""
+    return ", ".join(dict.fromkeys(values))
+
+
 def number(value: Any) -> float | None:
     """The value as a number; lm-eval writes "N/A" for what is undefined."""
     value = value.item() if hasattr(value, "item") else value

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import engines
 from bench.as_is import identified, open_model
 from bench.config import model_set
+from bench.engines.served import check_one_model
 from bench.errors import BadInput, unknown
 from bench.evaluation.grading import new_scores
 from bench.lm_eval import SUITE
@@ -81,7 +83,6 @@ def run_lm_eval(
 
 
 def _check(specs: list[str], asked: LmEvalOptions, options: EvalOptions) -> None:
-    from bench.engines import check_engine
     from bench.engines.hf import DTYPES
 
     if not specs:
@@ -89,7 +90,8 @@ def _check(specs: list[str], asked: LmEvalOptions, options: EvalOptions) -> None
     if not asked.tasks:
         raise BadInput("name what is asked: --tasks TASK[,TASK]")
     require_lm_eval()
-    check_engine(options.engine, **options.engine_options())
+    engines.check_engine(options.engine, **options.engine_options())
+    check_one_model(options.engine, len(specs))
     if options.dtype is not None and options.dtype not in DTYPES:
         raise unknown("dtype", options.dtype, DTYPES)
 
@@ -107,13 +109,15 @@ def _evaluate(
         name: Asked(task, asked.apply_chat_template, options.max_new_tokens)
         for name, task in loaded.tasks.items()
     }
+    taken, why = engines.chosen(options.engine, target.path, **options.engine_options())
+    if why:
+        road.note(f"{target.name}: engine {taken} ({why})")
     with EngineLM(target, options, tasks, store=road.store, spool=road.spool) as lm:
-        lm.require_likelihoods()
         found = _results(lm, loaded, asked, options)
         measured = [
             Measured(task, found["samples"][name], found["results"][name]) for name, task in tasks.items()
         ]
-        judged = _record(road, target, lm, measured)
+        judged = _record(road, target, lm, measured, _groups(found, loaded, measured))
         road.note(_sentence(target, lm, judged, time.perf_counter() - started))
         if lm.loaded is not None:  # what was chosen for us, now that it is known
             road.facts.update(
@@ -151,9 +155,21 @@ def _results(lm: EngineLM, loaded: Loaded, asked: LmEvalOptions, options: EvalOp
     return dict(found or {})
 
 
-def _record(road: Road, target: EvalTarget, lm: EngineLM, measured: list[Measured]) -> int:
+def _groups(found: Mapping[str, Any], loaded: Loaded, measured: list[Measured]) -> list[tuple[Any, ...]]:
+    """Every group that lm-eval aggregated: name, version, metrics, and the tasks in it."""
+    by_name = {one.asked.name: one for one in measured}
+    return [
+        (name, loaded.groups[name].version, metrics,
+         [by_name[task.task_name] for task in loaded.groups[name].get_all_tasks()])
+        for name, metrics in found.get("groups", {}).items()
+    ]  # fmt: skip
+
+
+def _record(
+    road: Road, target: EvalTarget, lm: EngineLM, measured: list[Measured], groups: list[tuple[Any, ...]]
+) -> int:
     """Spool verdicts and scores that say something new; the number of new verdicts."""
-    from bench.lm_eval.recording import scores, verdict_rows
+    from bench.lm_eval.recording import group_scores, scores, verdict_rows
 
     judged, scored = 0, []
     for one in measured:
@@ -168,6 +184,8 @@ def _record(road: Road, target: EvalTarget, lm: EngineLM, measured: list[Measure
         road.spool.append_many("verdicts", new)
         judged += len(new)
         scored += scores(one, lm, target, verdicts)
+    for name, version, metrics, members in groups:
+        scored += group_scores(name, version, metrics, members, lm, target)
     road.spool.append_many("scores", new_scores(scored, road.store, target.fingerprint))
     road.store.ingest()
     return judged

@@ -22,9 +22,10 @@ INSTALL = "lm-eval is not installed: pip install -c constraints.txt -e '.[lm-eva
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was asked for: every task by name, the tasks and groups as lm-eval takes them, and its index of tasks."""
+    """What was asked for: tasks and groups by name, those of them that lm-eval is given, and its index of tasks."""
 
     tasks: dict[str, Task]
+    groups: dict[str, Group]
     specs: list[Task | Group]
     manager: TaskManager
 
@@ -58,7 +59,7 @@ def load_tasks(names: Sequence[str], include_path: Path | None) -> Loaded:
             ) from error
     if refused:  # lm-eval itself goes on without the metric
         raise BadInput(not_ours(refused[0]))
-    return Loaded(loaded["tasks"], _outermost(loaded), manager)
+    return Loaded(loaded["tasks"], loaded.get("groups", {}), _outermost(loaded), manager)
 
 
 def _manager(names: Sequence[str], include_path: Path | None) -> TaskManager:

@@ -122,11 +122,12 @@ def ask(
     model: str | Path = "zoo:l2s-expert",
     chat: bool = False,
     fewshot: int | None = None,
+    engine: str = "hf",
     **options: Any,
 ) -> LmEvalReport:
     """`bench lm-eval` in this process."""
     asked = LmEvalOptions(tuple(names), folder, fewshot, chat)
-    chosen = EvalOptions(suite="lm_eval", **options)
+    chosen = EvalOptions(suite="lm_eval", engine=engine, **options)
     return run_lm_eval(
         [str(model)],
         asked,

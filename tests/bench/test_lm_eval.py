@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed: make lm-eval")
+pytest.importorskip("lm_eval", reason="lm-eval is not installed: the extra lm-eval")
 
 from bench.errors import BadInput  # noqa: E402
 from bench.identity import text_hash  # noqa: E402
@@ -171,6 +172,30 @@ def test_a_pool_has_its_seeds_and_grows(tmp_path: Path) -> None:
     assert stored(tmp_path / "runs", "SELECT * FROM verdicts") == []
     scores = stored(tmp_path / "runs", "SELECT metric FROM current_scores")
     assert {"exact_match", "accuracy", "length_mean"} <= {row["metric"] for row in scores}
+
+
+def test_a_group_is_aggregated_over_its_tasks(tmp_path: Path) -> None:
+    """Weighted by size: (3 a + 1 b) / 4; the tasks are asked once each."""
+    rows = questions(4)
+    folder = made.write_task(tmp_path / "tasks", "first", rows[:3])
+    made.write_task(folder, "second", rows[3:])
+    exact = {"metric": "exact_match", "aggregation": "mean", "weight_by_size": True}
+    filters = ["strict-match", "flexible-extract"]
+    group = {
+        "group": "both", "task": ["first", "second"], "metadata": {"version": 2.0},
+        "aggregate_metric_list": [{**exact, "filter_list": filters}],
+    }  # fmt: skip
+    (folder / "both.yaml").write_text(yaml.safe_dump(group))
+    report = ask(folder, ["both"], tmp_path / "runs")
+    assert "4 responses generated" in report.run.summary[0]
+    scores = {
+        row["benchmark"]: row
+        for row in stored(tmp_path / "runs", "SELECT * FROM current_scores WHERE metric = 'exact_match'")
+        if ":flexible-extract@" in row["grader"]
+    }
+    both, first, second = (scores[f"lm-eval:{name}"] for name in ("both", "first", "second"))
+    assert both["value"] == pytest.approx((3 * first["value"] + second["value"]) / 4)
+    assert (both["n"], both["expected_n"], both["benchmark_version"]) == (4, 4, "2.0")
 
 
 def test_the_chat_template_is_applied_and_begins_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed: make lm-eval")
+pytest.importorskip("lm_eval", reason="lm-eval is not installed: the extra lm-eval")
 
 from tests.bench import lm_eval_tasks as made  # noqa: E402
 from tests.bench.command import BENCH, bench, environment  # noqa: E402
@@ -23,7 +23,7 @@ ENOUGH = 4  # responses in the spool when the process is killed
 def words(runs: str) -> list[str]:
     return [
         "lm-eval", "--model", "zoo:l2s-expert", "--tasks", "gsm8k_local", "--include-path", "tasks",
-        "--batch-size", "1", "--runs", runs, "--json",
+        "--engine", "hf", "--batch-size", "1", "--runs", runs, "--json",
     ]  # fmt: skip
 
 

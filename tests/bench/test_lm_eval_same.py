@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed: make lm-eval")
-pytest.importorskip("accelerate", reason="lm-eval's own hf model needs accelerate: make lm-eval")
+lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed: the extra lm-eval")
+pytest.importorskip("accelerate", reason="lm-eval's own hf model needs accelerate: the extra lm-eval")
 
 from bench.errors import BadInput  # noqa: E402
 from bench.models.checkpoint import locate  # noqa: E402
