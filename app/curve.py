@@ -15,6 +15,18 @@ from results.voting import ROBUST, TOOLKIT
 
 COST, ANSWERS = "tokens per problem", "answers per problem"
 
+COLORS = [
+    "#4c78a8",
+    "#e45756",
+    "#54a24b",
+    "#f58518",
+    "#b279a2",
+    "#72b7b2",
+    "#9d755d",
+    "#bab0ac",
+    "#eeca3b",
+    "#ff9da6",
+]
 TOOLTIP = ("model", "rule", "votes", "accuracy ± SE", "95 % interval", COST)
 
 
@@ -60,7 +72,9 @@ def chart(lines: Sequence[Line], *, against: str) -> alt.LayerChart:
         color=alt.Color(
             "model:N",
             sort=models,
-            legend=alt.Legend(title=None, orient="top", columns=1 if len(models) < 5 else 2, symbolOpacity=1),
+            legend=alt.Legend(
+                title=None, orient="top", columns=1 if len(models) < 5 else 2, labelLimit=320, symbolOpacity=1
+            ),
         ),
     )
     scale = alt.Scale(domain=_range(records), zero=False, nice=False)

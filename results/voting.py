@@ -21,8 +21,10 @@ import numpy as np
 from results.statistics import Estimate, proportion
 
 TOOLKIT, ROBUST = "toolkit", "robust"
-ORDERS = 200  # random orders of each pool, from which the resampled draws are taken
+ORDERS = 200  # random orders of each pool, from which the resampled draws are taken; of many pools fewer do
+FEWEST_ORDERS = 20
 REPLICATES = 2000
+AT_ONCE = 1 << 20  # draws of questions that are held in memory together
 LEVEL = 0.95
 
 
@@ -128,21 +130,25 @@ def _interval(votes: np.ndarray) -> tuple[float, float]:
     generator = np.random.default_rng(0)
     orders = votes.shape[1]
     sample = np.vstack([votes, np.zeros((2, orders)), np.ones((2, orders))])
-    questions = generator.integers(len(sample), size=(REPLICATES, len(sample)))
-    draws = generator.integers(orders, size=questions.shape)
-    means = sample[questions, draws].mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = []
+    together = max(1, AT_ONCE // len(sample))
+    for start in range(0, REPLICATES, together):
+        size = min(together, REPLICATES - start), len(sample)
+        drawn = generator.integers(len(sample), size=size), generator.integers(orders, size=size)
+        means.append(sample[drawn].mean(axis=1))
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def _resampled(
     sizes: Sequence[int], questions: Sequence[Sequence[Ballot]], rule: str
 ) -> dict[int, np.ndarray]:
-    """For each n: whether the first n are right, (questions, ORDERS), under random orders of each pool."""
+    """For each n: whether the first n are right, (questions, orders), under random orders of each pool."""
     generator = np.random.default_rng(0)
+    count = min(ORDERS, max(FEWEST_ORDERS, 30 * ORDERS // len(questions)))
     found: dict[int, list[np.ndarray]] = {n: [] for n in sizes}
     for pool in questions:
-        orders = generator.permuted(np.tile(np.arange(len(pool)), (ORDERS, 1)), axis=1)
+        orders = generator.permuted(np.tile(np.arange(len(pool)), (count, 1)), axis=1)
         names, correct, logprob = _coded(pool, rule)
         for n in sizes:
             found[n].append(_winners(orders[:, :n], names, correct, logprob))

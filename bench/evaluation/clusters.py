@@ -15,6 +15,7 @@ Equivalent = Callable[[Sequence[tuple[str, str]]], list[bool]]
 Pair = tuple[str, str]
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100}|/0*[1-9][0-9]{0,99})?")
+_FRACTION = re.compile(r"([+-]?)\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\}")
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ def clustered(questions: Sequence[Sequence[Answer]], equivalent: Equivalent | No
 
 
 def _pairs(answers: Sequence[Answer]) -> list[Pair]:
-    """What may have to be compared: each new answer that is no number, with every other one before it."""
+    """What may have to be compared: each new answer with every other one before it, unless both are numbers."""
     before: dict[str, str] = {}
     pairs = []
     for answer in answers:
         if answer.vote is None:
             continue
         name = _name(answer)
-        if name not in before and not answer.settled and not _is_number(name):
-            pairs += [(answer.text, text) for text in before.values()]
+        if name not in before and not answer.settled:
+            pairs += [(answer.text, text) for other, text in before.items() if _compared(name, other)]
         before.setdefault(name, answer.text)
     return pairs
 
@@ -64,16 +65,22 @@ def _assigned(answers: Sequence[Answer], equal: set[Pair]) -> list[str | None]:
             found.append(None)
             continue
         name = _name(answer)
-        if name not in leaders and not answer.settled and not _is_number(name):
-            name = next((n for n, text in leaders.items() if (answer.text, text) in equal), name)
+        if name not in leaders and not answer.settled:
+            same = (n for n, text in leaders.items() if _compared(name, n) and (answer.text, text) in equal)
+            name = next(same, name)
         leaders.setdefault(name, answer.text)
         found.append(name)
     return found
 
 
+def _compared(name: str, other: str) -> bool:
+    """Two numbers are one cluster when their values are equal, and only then: no grader is asked."""
+    return not (_is_number(name) and _is_number(other))
+
+
 def _name(answer: Answer) -> str:
     """Its own name: of a number the exact value, so that 0.50 and 1/2 are one."""
-    vote = (answer.vote or "").strip()
+    vote = _FRACTION.sub(r"\1\2/\3", (answer.vote or "").strip())
     return str(Fraction(vote)) if _is_number(vote) else vote
 
 

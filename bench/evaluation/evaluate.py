@@ -17,7 +17,7 @@ from bench import engines
 from bench.errors import BadInput
 from bench.evaluation.answering import answered
 from bench.evaluation.experts import expert_of
-from bench.evaluation.grading import grade, graders_of, new_scores, score
+from bench.evaluation.grading import grade, new_scores, score
 from bench.evaluation.questions import Ask, Pool, rendered
 from bench.evaluation.target import EvalTarget
 from bench.evaluation.token_counts import FixedTokenizer, token_counts
@@ -179,7 +179,7 @@ def _grade_and_score(
     """Verdicts and scores of everything stored; the number of new verdicts."""
     common = {"model_set": target.model_set, "base": target.base}
     new, scores = 0, []
-    total = sum(len(own) * len(graders_of(pool.benchmark)) for pool, own in zip(pools, ids, strict=True))
+    total = sum(len(own) * (1 + len(p.benchmark.also_graded_by)) for p, own in zip(pools, ids, strict=True))
     with _bar(f"{target.name}: grading", total, show=progress) as advance:
         for pool, own in zip(pools, ids, strict=True):
             graded = grade(pool, own, store=store, spool=spool, rescore=rescore, advance=advance)

@@ -68,6 +68,18 @@ def grade(
     spooled.
     """
     graders = graders_of(pool.benchmark)
+    try:
+        return _graded(pool, ids, graders, store=store, spool=spool, rescore=rescore, advance=advance)
+    finally:
+        for grader in graders:
+            if close := getattr(grader, "close", None):  # it has worker processes
+                close()
+
+
+def _graded(
+    pool: Pool, ids: Sequence[str], graders: Sequence[Grader], *,
+    store: Store, spool: Spool, rescore: bool, advance: Callable[[int], None],
+) -> Graded:  # fmt: skip
     graded = Graded(tuple(grader.name for grader in graders), verdicts={g.name: {} for g in graders})
     for asked in _groups(pool.asks, ids):
         responses = {row["response_id"]: row for row in store.fetch("responses", [id for _, id in asked])}

@@ -13,12 +13,12 @@ import streamlit as st
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from app import chart, data, table
+from app import chart, curve, data, table
 from results import text
 from results.board import Board
 from results.leaderboard import leaderboard
 from results.store import Store
-from tests.results.factory import checkpoint, response, verdict, world, write
+from tests.results.factory import answers, checkpoint, response, scores, verdict, world, write
 from tests.results.test_leaderboard import measured
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,7 @@ def test_filters_and_columns(filled: Store) -> None:
     assert ("mini_aime", "maj@16") in frame.columns and ("mini_gsm", "accuracy") not in frame.columns
     app.button_group(key="columns").set_value(["truncated", "n"]).run()
     names = [name for _, name in app.dataframe[0].value.columns]
-    assert names == ["#", "model", "length vs expert", "accuracy", "length", "truncated", "n"]
+    assert names == ["#", "model", "length vs expert", "accuracy", "length", "truncated", "boxed only", "n"]
 
 
 def test_a_limited_row_says_of_how_many(store: Store) -> None:
@@ -329,3 +329,48 @@ def test_a_server_that_others_can_reach_shows_nothing(filled: Store, address: st
     listen_on(address)
     app = run()
     assert "make leaderboard" in app.error[0].value and not app.dataframe and not app.selectbox
+
+
+def test_the_curve_of_votes(filled: Store) -> None:
+    app = run("votes")
+    words = all_text(app)
+    assert "Self-consistency" in words and "resample questions, then" in words
+    assert app.selectbox(key="votes-benchmark").options == ["mini_aime"]
+    app.selectbox(key="votes-against").set_value("tokens per problem").run()
+    assert not app.exception
+    board = leaderboard(filled, "mini")
+    lines = curve.lines_of(board, "mini_aime", ["robust", "toolkit"])
+    assert len(lines) == 2 * 5 and [point.n for point in lines[0].points] == [1, 8, 16]
+    made = curve.chart(lines, against=curve.COST).to_dict()
+    values = made["layer"][0]["data"]["values"] if "data" in made["layer"][0] else made["data"]["values"]
+    first = next(v for v in values if v["n"] == 8)
+    cell = board.rows[0].cells["mini_aime"]
+    assert cell is not None and first["accuracy"] == pytest.approx(100 * cell.votes[8].value)
+    assert first["low"] <= first["accuracy"] <= first["high"]
+
+
+def test_nothing_to_vote_on_is_said(store: Store) -> None:
+    write(store, [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "10", 5)])
+    assert "nothing to vote on" in all_text(run("votes"))
+
+
+def test_the_choice_of_a_grader(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint("base", "base"))]
+    responses, verdicts = answers("base", "gsm", [True, True, False, False])
+    other = [row | {"grader": "exact", "correct": q == 0} for q, row in enumerate(verdicts)]
+    rows += [("responses", row) for row in responses]
+    rows += [("scores", r) for r in scores((responses, verdicts), expected_n=4, others={"exact": other})]
+    rows += [
+        ("scores", r)
+        for r in scores((responses, other), expected_n=4, others={"boxed": verdicts}, first=False)
+    ]
+    write(store, rows)
+    app = run()
+    assert "verdicts that flip under exact: gsm 1 of 4" in all_text(app)
+    assert app.dataframe[0].value["gsm", "accuracy"][0] == 0.5
+    app.selectbox(key="choice-Grader").set_value("exact").run()
+    assert app.dataframe[0].value["gsm", "accuracy"][0] == 0.25 and "**Grader** exact@1" in all_text(app)
+
+
+def test_one_grader_is_no_choice(filled: Store) -> None:
+    assert "choice-Grader" not in [box.key for box in run().selectbox]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.evaluation.clusters import Answer, clustered
+from tasks.strict.grader import Strict
 
 
 def names(*votes: str | None) -> list[Answer]:
@@ -51,6 +52,18 @@ def test_more_samples_change_nothing_of_what_was_there() -> None:
     more = clustered([[*stored, *names("+yx", "w")]], Judge())[0]
     assert more == [*first, "x+y", "w"]
     assert more == clustered([names("x+y", "z", "y+x", "+yx", "w")], Judge())[0]
+
+
+def test_the_strict_grader_finds_equal_what_is_written_differently() -> None:
+    grader = Strict("math500")
+    try:
+        found = clustered(
+            [names(r"\frac{1}{2}", "0.5", r"\sqrt{8}", r"2\sqrt{2}", r"\text{east}", r"\frac{2}{4}", "3")],
+            grader.equivalent,
+        )
+    finally:
+        grader.close()
+    assert found == [["1/2", "1/2", r"\sqrt{8}", r"\sqrt{8}", r"\text{east}", "1/2", "3"]]
 
 
 def test_odd_answers_are_names_of_their_own() -> None:

@@ -406,3 +406,41 @@ def test_a_suite_of_texts_and_labels_means_lengths_over_the_texts(store: Store) 
     assert ties.accuracy is not None and ties.accuracy.value == pytest.approx((0.5 + 0.75) / 2)
     assert {b: cell.expert for b, cell in ties.cells.items() if cell} == {"sums": "maths", "reviews": "mood"}
     assert ties.title == "ties" and ties.cells["reviews"].against_base is not None  # type: ignore[union-attr]
+
+
+def graded(name: str, grader: str, good: str, *, first: bool) -> list:
+    """Scores of one grader on the questions of `gsm`."""
+    responses, verdicts = answers(name, "gsm", [c == "1" for c in good])
+    verdicts = [row | {"grader": grader} for row in verdicts]
+    made = scores((responses, verdicts), expected_n=len(good), first=first)
+    return [("verdicts", row) for row in verdicts] + [("scores", row) for row in made]
+
+
+def test_the_first_grader_is_shown_unless_another_is_asked_for(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint("base", "base"))]
+    rows += graded("base", "papers", "1100", first=True) + graded("base", "exact", "1000", first=False)
+    write(store, rows)
+    board = leaderboard(store, "gsm")
+    assert rows_of(board)["base"].accuracy.value == 0.5 and board.graders == {"gsm": "papers@1"}  # type: ignore[union-attr]
+    assert board.known_graders == ("papers", "exact")
+    other = leaderboard(store, "gsm", grader="exact")
+    assert rows_of(other)["base"].accuracy.value == 0.25  # type: ignore[union-attr]
+    with pytest.raises(StoreError, match="'exakt' here. There are some of: papers, exact"):
+        leaderboard(store, "gsm", grader="exakt")
+
+
+def test_a_budget_of_ones_own_keeps_greedy_answers_and_its_own_votes(store: Store) -> None:
+    rows: list = [
+        ("checkpoints", checkpoint("base", "base")),
+        *measured("base", "gsm", "1000", 9, draw="greedy@64"),
+    ]
+    for draw, right in (("pool@64", True), ("pool", False)):
+        responses = [response("base", "gsm", q, k, draw=draw) for q in range(4) for k in range(2)]
+        made = scores((responses, [verdict(r, right) for r in responses]), expected_n=4, votes=(1, 2))
+        rows += [("scores", row) for row in made]
+    write(store, rows)
+    cell = rows_of(leaderboard(store, "gsm"))["base"].cells["gsm"]
+    assert cell is not None and cell.draw == "greedy@64" and cell.accuracy is not None
+    assert cell.accuracy.value == 0.25 and cell.votes[2].value == 1.0
+    assert [(p.n, p.rule) for p in cell.curve] == [(1, "robust"), (2, "robust"), (2, "toolkit")]
+    assert cell.curve[1].tokens is not None and cell.curve[1].tokens.value == 24

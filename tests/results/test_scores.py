@@ -92,3 +92,53 @@ def test_chosen_labels_have_an_accuracy_and_nothing_else() -> None:
     responses, verdicts = answers("base", "b", [True, False], **chosen)
     rows = by_metric(scores((responses, verdicts), expected_n=2))
     assert {m: row["value"] for m, row in rows.items()} == {"accuracy": 0.5}
+
+
+def test_scores_by_outcome_by_hand() -> None:
+    responses, verdicts = answers("base", "b", [True, True, False, True], [10, 20, 30, 100])
+    for row, cut, box, reflections in zip(responses, "-ccc", "yyny", (0, 1, 2, 5), strict=True):
+        row |= {"finish_reason": "length" if cut == "c" else "stop", "complete_box": box == "y"}
+        row |= {"n_reflections": reflections, "ends_with_code_fence": reflections == 5}
+    responses[3]["complete_box"] = False  # right, but cut off before a box was closed
+    rows = by_metric(scores((responses, verdicts), expected_n=4))
+    assert rows["accuracy"]["value"] == 0.75 and rows["accuracy_complete"]["value"] == 0.5
+    assert rows["length_correct"]["value"] == pytest.approx(130 / 3)
+    assert rows["length_untruncated"]["value"] == 10 and rows["truncated"]["value"] == 0.75
+    assert rows["reflections"]["value"] == 2.0 and rows["code_fence"]["value"] == 0.25
+    assert rows["length_correct"]["grader"] == "boxed@1" and rows["length_untruncated"]["grader"] is None
+
+
+def test_a_mean_over_nothing_is_missing() -> None:
+    responses, verdicts = answers("base", "b", [False, False])
+    rows = by_metric(scores((responses, verdicts), expected_n=2))
+    assert rows["length_correct"]["value"] is None
+
+
+def test_a_second_grader_adds_its_own_scores_and_the_flips_only() -> None:
+    responses, verdicts = answers("base", "b", [True, True, False, False])
+    other = [verdict(row, q < 1, grader="other") for q, row in enumerate(responses)]
+    first = by_metric(scores((responses, verdicts), expected_n=4, others={"other": other}))
+    second = by_metric(scores((responses, other), expected_n=4, others={"boxed": verdicts}, first=False))
+    assert first["flips:other"]["value"] == second["flips:boxed"]["value"] == 0.25
+    assert second["accuracy"]["value"] == 0.25 and "length_mean" not in second
+    assert (first["accuracy"]["first_grader"], second["accuracy"]["first_grader"]) == (True, False)
+    assert first["length_mean"]["first_grader"] is None
+
+
+def test_a_fixed_tokenizer_has_a_length_of_its_own() -> None:
+    responses, verdicts = answers("base", "b", [True, False], [10, 20])
+    counts = {row["response_id"]: 7 + q for q, row in enumerate(responses)}
+    rows = by_metric(scores((responses, verdicts), expected_n=2, tokens={"one:1": counts}))
+    assert rows["length_mean@one:1"]["value"] == 7.5 and rows["length_mean"]["value"] == 15
+
+
+def test_votes_have_intervals_and_a_price() -> None:
+    responses = [
+        response("base", "b", q, k, draw="vote", n_tokens_text=50) for q in range(6) for k in range(4)
+    ]
+    verdicts = [verdict(r, r["sample_id"] in ("b-0", "b-1", "b-2")) for r in responses]
+    rows = by_metric(scores((responses, verdicts), expected_n=6, votes=(1, 4)))
+    assert rows["maj@4"]["value"] == rows["maj@4:toolkit"]["value"] == 0.5
+    assert 0 < rows["maj@4"]["low"] < 0.5 < rows["maj@4"]["high"] < 1
+    assert rows["tokens@4"]["value"] == 200 and rows["tokens@4"]["grader"] is None
+    assert "maj@1:toolkit" not in rows and rows["accuracy"]["low"] is None

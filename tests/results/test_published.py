@@ -1,0 +1,73 @@
+"""Printed numbers: what the files hold, and that means of printed rows are formed as those of measured ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from results.published import MEAN, PublishedTable, expert_of, means, published_rows, published_tables
+from results.schema import PUBLISHED
+
+SIX = ("gsm8k", "math500", "minerva_ocw", "olympiadbench", "college_math", "aime24")
+
+
+def tables() -> dict[str, PublishedTable]:
+    return {
+        table.source.split("), ")[0].split(" (")[0] + table.source[-1]: table
+        for table in published_tables(SIX)
+    }
+
+
+def test_every_row_is_one_of_the_table_published() -> None:
+    rows = published_rows()
+    columns = {field.name for field in PUBLISHED.fields}
+    keys = [tuple(row[name] for name in PUBLISHED.key) for row in rows]
+    assert len(rows) > 300 and len(set(keys)) == len(keys)
+    assert all(set(row) <= columns and isinstance(float(row["value"]), float) for row in rows)
+    assert {row["benchmark"] for row in rows} == {*SIX, MEAN}
+
+
+@pytest.mark.parametrize(
+    ("method", "printed"),
+    [
+        ("Task Arithmetic", -48.7),
+        ("TIES-Merging", -53.0),
+        ("DARE", -30.6),
+        ("AIM-TIES", -55.3),
+        ("Sens-Merging", -49.8),
+    ],
+)
+def test_the_change_of_length_is_the_mean_of_ratios_that_the_study_prints(
+    method: str, printed: float
+) -> None:
+    table = tables()["L2S merging study1"]
+    row = next(row for row in table.rows if row.method == method)
+    change = means(row, expert_of(table), SIX).change
+    assert change is not None and 100 * change == pytest.approx(printed, abs=0.05)
+    assert row.printed["length_change"] == printed
+
+
+def test_means_of_printed_accuracies_are_unweighted_and_need_all_benchmarks() -> None:
+    table = tables()["FIM-Merging2"]
+    row = next(row for row in table.rows if row.method == "FIM-TIES")
+    found = means(row, expert_of(table), SIX)
+    assert found.accuracy == pytest.approx(47.35) and row.printed["accuracy"] == 47.3
+    assert found.length == 411 and found.change is None  # lengths by benchmark are not printed
+    assert any("cut off, not rounded" in note for note in row.notes)
+    short = tables()["L2S merging study2"]
+    assert means(short.rows[0], short.rows[1], SIX).accuracy is None
+
+
+def test_the_cell_that_is_printed_twice_says_so_both_times() -> None:
+    notes = [
+        row["note"]
+        for row in published_rows()
+        if row["value"] in ("26.7", "23.3") and row["method"] == "FIM-TIES"
+    ]
+    assert any("23.3" in note for note in notes) and any("26.7" in note for note in notes)
+
+
+def test_a_suite_that_no_paper_has_measured_has_none() -> None:
+    assert published_tables(("mini_gsm", "mini_math")) == ()
+    assert {b for table in published_tables(("gsm8k",)) for row in table.rows for b in row.accuracy} == {
+        "gsm8k"
+    }
