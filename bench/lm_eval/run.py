@@ -24,7 +24,7 @@ from bench.lm_eval.offline import (
     nothing_fetched,
     steady_language_detection,
 )
-from bench.lm_eval.tasks import load_tasks, require_lm_eval
+from bench.lm_eval.tasks import check_kinds, load_tasks, require_lm_eval
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions
 
@@ -71,6 +71,7 @@ def run_lm_eval(
     checkpoints = [open_model(spec) for spec in specs]
     found = model_set(models) if models else None
     loaded = load_tasks(asked.tasks, asked.include_path)
+    check_kinds(loaded.tasks)
     check_punkt(loaded.tasks, options.limit)
     table = []
     with opened(runs, db, say) as road:

@@ -94,3 +94,14 @@ def _outermost(loaded: Any) -> list[Any]:
     outer = [group for name, group in groups.items() if name not in inner]
     grouped = {task.task_name for group in outer for task in group.get_all_tasks()}
     return [*outer, *(task for name, task in loaded["tasks"].items() if name not in grouped)]
+
+
+def check_kinds(tasks: dict[str, Task]) -> None:
+    """Refuse tasks that run code that a model wrote, and tasks that ask about more than text."""
+    for name, task in tasks.items():
+        if getattr(task, "UNSAFE_CODE", False):
+            raise BadInput(
+                f"the task {name} runs code that the model writes: nothing here confines it, so it is not run"
+            )
+        if getattr(task, "MULTIMODAL", False):
+            raise BadInput(f"the task {name} asks about images or sounds, and the engines here read text")

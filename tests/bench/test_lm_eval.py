@@ -238,6 +238,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"generation_kwargs": {"until": [], "repetition_penalty": 1.3}},
         "task odd sets repetition_penalty = 1.3",
     ),
+    "code that a model writes": ({"unsafe_code": True}, "task odd runs code that the model writes"),
     "a metric of the Hub": (
         {"metric_list": [{"metric": "bleurt", "aggregation": "mean", "higher_is_better": True}]},
         "metric 'bleurt' is none of lm-eval's own",
