@@ -111,6 +111,7 @@ def questions() -> list[tuple[str, str]]:
     return [
         *product(contexts, [" 3", " 12*4=48. Wait, check", " 3+4=7"]),
         ("", "Q: 3"),
+        ("<eos>Q:", " 3"),  # the same tokens, split elsewhere
         ("Q: 5+5=?\nA: ", "1"),
     ]
 
