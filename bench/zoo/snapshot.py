@@ -37,7 +37,7 @@ def _answers(
     decoder: Decoder, tokenizer: PreTrainedTokenizerBase, n: int, benchmark: Benchmark
 ) -> dict[str, float]:
     samples = _validation(benchmark, n)
-    prompts = [next(iter(benchmark.prompts.values()))(sample) for sample in samples]
+    prompts = [str(next(iter(benchmark.prompts.values()))(sample)) for sample in samples]  # texts, no turns
     sampling = benchmark.protocols[0].sampling
     jobs = [
         Job(Request(sample.id, prompt, sampling, seed=0), ids, sampling.max_new_tokens)

@@ -20,10 +20,7 @@ BUDGET = 10_240
 GREEDY = Draw("greedy", Sampling(max_new_tokens=BUDGET, stop=STOP))
 # FIM-Merging, AIME24: temperature 0.3; it states no top_p, so that nothing is cut off here.
 SAMPLED = Draw(
-    "pool",
-    Sampling(max_new_tokens=BUDGET, temperature=0.3, top_p=1.0, stop=STOP),
-    n=32,
-    votes=(1, 8, 16, 32),
+    "pool", Sampling(max_new_tokens=BUDGET, temperature=0.3, top_p=1.0, stop=STOP), n=32, votes=(1, 8, 16, 32)
 )
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from bench.choice import settings_of
-from bench.config import Experiment, experiment, experiment_names, model_set
+from bench.cli import app
+from bench.config import CONFIGS, Experiment, experiment, experiment_names, model_set
 from bench.errors import BadInput
 from bench.experiments import wanted
 from bench.recipe import build_method
+from results.store import Store
 from tasks.catalogue import resolve
+from tests.bench import tiny
 from tests.bench.command import bench
 from tests.helpers.checkpoints import qwen2_tensors, write_checkpoint
 from tests.helpers.hub import hub
+from tests.helpers.l2s import write
 
 NOTHING: dict[str, Any] = {"method": None, "suite": None, "models": None, "base": None, "experts": None}
 # The lines of the real configs that a plan looks at, over tiny shapes of the same architecture.
@@ -138,3 +144,42 @@ def test_the_real_pairs_are_planned_from_headers_of_the_hub(tmp_path: Path, name
     assert not list((tmp_path / "home").rglob("*.safetensors"))
     asked = [path for _, path, _ in server.requests if "/resolve/" in path and path.endswith(".safetensors")]
     assert len(asked) == 4, "once a model and command, whatever the number of methods"
+
+
+def test_an_experiment_runs_from_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models whose limits differ, as the real pairs' do: merged within the set's context, evaluated, in one table."""
+    for seed, (name, context) in enumerate((("base", 300), ("expert", 400))):
+        tiny.write(tmp_path / name, seed=seed, context=context)
+    configs = tmp_path / "configs"
+    shutil.copytree(CONFIGS, configs)
+    (configs / "models" / "tiny.yaml").write_text(
+        f"base: {tmp_path / 'base'}\nexperts:\n  long: {tmp_path / 'expert'}\ncontext_length: 350\n"
+    )
+    (configs / "experiments" / "tiny.yaml").write_text(
+        "suite: gsm8k\nmodels: tiny\nmethods: [ties@l2s, average@l2s]\nwith_data: [acm_ta]\n"
+    )
+    monkeypatch.setattr("bench.config.CONFIGS", configs)
+    data = write(tmp_path / "data", "gsm8k", [{"question": "1+1?", "answer": "#### 2"}])
+    words = [
+        "run",
+        "--experiment",
+        "tiny",
+        "--data-dir",
+        data,
+        "--engine",
+        "hf",
+        "--runs",
+        tmp_path / "runs",
+        "--json",
+    ]
+    done = CliRunner().invoke(app, [*map(str, words), "--engine", "hf"])
+    assert done.exit_code == 0, done.output
+    assert "acm_ta" in done.stderr and "bench merge --data" in done.stderr
+    labels = {row["name"] for row in json.loads(done.stdout)["board"]["rows"]}
+    assert {"ties context_length=350", "average include_base=True context_length=350"} <= labels
+    saved = [json.loads(file.read_text()) for file in (tmp_path / "runs" / "merges").glob("*/config.json")]
+    assert [config["max_position_embeddings"] for config in saved] == [350, 350]
+    responses = Store(tmp_path / "runs" / "leaderboard.duckdb").rows(
+        "SELECT budget, n_prompt_tokens FROM responses"
+    )
+    assert sorted(r["budget"] + r["n_prompt_tokens"] for r in responses) == [300, 350, 350, 400]
