@@ -103,7 +103,7 @@ class Process:
         text = self.log.read_text(errors="replace")
         said = re.findall(r"(?:\w*Error|\w*Exception): .+", text)
         own = f"{type(error).__name__}: {error}"
-        reason = next((line for line in reversed(said) if "core initialization failed" not in line), own)
+        reason = next((line for line in reversed(said) if "initialization failed" not in line), own)
         kind = ", ".join(getattr(config, "architectures", None) or ["no architecture named"])
         return (
             f"vLLM cannot load {self.path} ({kind}): {reason.splitlines()[0][:600]}. "
