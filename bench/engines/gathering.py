@@ -54,7 +54,13 @@ async def _everything(
 
     try:
         async with connect() as client:
-            await asyncio.gather(*(worker(client) for _ in range(min(concurrency, len(items)))))
+            workers = [asyncio.create_task(worker(client)) for _ in range(min(concurrency, len(items)))]
+            try:
+                await asyncio.gather(*workers)
+            finally:  # before the connections go: a request that lost its own would be tried again
+                for one in workers:
+                    one.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # an interruption too: a task would keep it to itself

@@ -17,8 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.engines.contract import Choice, Completion, EngineOptions, Request
+from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Likelihood, Request
 from bench.engines.hf import checked_dtype, stored_dtype
+from bench.engines.likelihood import encoded
 from bench.engines.siblings import families
 from bench.engines.texts import Job, TextEngine, Tokens, end_ids, load_tokenizer
 from bench.errors import BadInput
@@ -124,6 +125,12 @@ class VLLMEngine(TextEngine):
     def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
         """vLLM writes texts: always BadInput."""
         raise BadInput("engine vllm writes texts and chooses no labels: take --engine hf")
+
+    def loglikelihood(self, requests: Sequence[Continuation]) -> Iterator[list[Likelihood]]:
+        """Yield likelihoods as they are done. Two tokens less of context than with `hf`: vLLM must write one."""
+        from bench.engines.vllm_likelihood import likelihoods
+
+        yield from likelihoods(self.process, encoded(self.tokenizer, requests, self.process.room - 2))
 
     def close(self) -> None:
         """End vLLM's processes."""

@@ -211,6 +211,15 @@ def test_a_refusal_ends_the_work_with_the_servers_words(checkpoint: Path, serve:
     assert state.attempts["abc"] == 1
 
 
+def test_a_refusal_takes_back_what_is_under_way_and_tries_nothing_again(
+    checkpoint: Path, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = serve(fault=lambda prompt, n: (400, {}, "no") if prompt == PROMPTS[0] else "hang")
+    with pytest.raises(BadInput, match="HTTP 400: no"):
+        answers(engine(checkpoint, state), requests(PROMPTS))
+    assert not caplog.records
+
+
 def test_the_key_goes_into_a_header_and_into_no_message(
     checkpoint: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
