@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a check failed, 2 bad input, 130 interrupted.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import signal
@@ -730,10 +729,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _collect_seldom() -> None:
-    """Importing torch makes a million objects that stay: walking them again and again, and a last time at the end,
-    takes longer than a small merge."""
+    """Importing torch makes a million objects that stay: walking them again and again takes longer than a small
+    merge."""
     gc.set_threshold(50_000, 20, 100)
-    atexit.register(gc.freeze)
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ def test_bad_input_exits_with_2_and_says_what_to_do(
 ) -> None:
     done = bench(*words, cwd=tmp_path, code=2)
     assert said in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: "), "what is wrong is the last that is said"
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs/merges/*")), "something was merged before the refusal"
 

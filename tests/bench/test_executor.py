@@ -42,9 +42,9 @@ def written(recipe: Recipe, folder: Path, *, threads: int, block: int) -> bytes:
     """The merged weights as they are on disk."""
     folder.mkdir()
     job = Job(recipe, align(recipe), tuple(f"id{i}" for i in range(len(recipe.experts))), block=block)
-    writer = CheckpointWriter(folder, job.alignment.targets)
-    execute(job, writer, quiet, threads=threads)
-    writer.close()
+    with CheckpointWriter(folder, job.alignment.targets) as writer:
+        execute(job, writer, quiet, threads=threads)
+        writer.close()
     return (folder / "model.safetensors").read_bytes()
 
 

@@ -108,6 +108,7 @@ def test_a_disk_that_fills_up_is_said_by_a_write_or_at_the_end(tmp_path: Path, s
     with mounted(tmp_path / "small", f"size={16 * CHUNK}") as real:
         if not real:
             pytest.skip("this process may mount nothing")
+        before = set(threading.enumerate())
         disk = Disk()
         sink = Sink(tmp_path / "small" / "file", len(data), disk)
         with pytest.raises(OSError) as found:
@@ -118,4 +119,4 @@ def test_a_disk_that_fills_up_is_said_by_a_write_or_at_the_end(tmp_path: Path, s
         with pytest.raises(OSError):
             disk.finish()
         sink.abandon()
-    assert not [thread for thread in threading.enumerate() if thread.name == "disk"]
+    assert set(threading.enumerate()) <= before, "its threads have ended"
