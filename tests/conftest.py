@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `vllm` run when they are asked for (`-m vllm`, `make test-vllm`); else they are left out by name."""
+    """Tests marked `vllm` run when asked for (`-m vllm`, `make test-vllm`); else they are left out by name."""
     if "vllm" in str(config.getoption("-m")):
         return
     left_out = [item for item in items if item.get_closest_marker("vllm")]
