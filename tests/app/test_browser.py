@@ -114,6 +114,11 @@ def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) ->
     page.get_by_text("† fim_ties is a reconstruction").wait_for()
     page.screenshot(path=tmp_path / "tradeoff.png")
 
+    page.get_by_role("link", name="Self-consistency").click()
+    page.get_by_role("heading", name="Self-consistency").wait_for()
+    page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first.wait_for()
+    page.screenshot(path=tmp_path / "votes.png")
+
     page.get_by_role("link", name="Responses").click()
     page.get_by_role("heading", name="Responses").wait_for()
     page.get_by_text("What is 0 + 0?").wait_for()

@@ -3,7 +3,6 @@ is needed."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -244,7 +243,4 @@ def test_the_printed_tables_beside_the_measured_one(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reported, not measured here") == 5
-    assert "Table 4 prints 23.3 for the same run" in " ".join(done.stdout.split())
-    done = subprocess.run([*command, "--json"], cwd=tmp_path, env=env, capture_output=True, text=True)
-    found = json.loads(done.stdout)["published"]
-    assert {table["source"] for table in found} >= {"FIM-Merging (arXiv 2603.21705), Table 2"}
+    assert "Table 4 of the same paper prints 23.3 for this cell" in " ".join(done.stdout.split())
