@@ -98,9 +98,9 @@ def run(kind: str, batch: int | None, asked: dict[str, Any], work: Path) -> Figu
     python = environments.ready("lm-eval") / "python" if kind == "lm-eval" else Path(sys.executable)
     # Both uses of vLLM get one size of cache; alone it would take most of the memory of a machine without a GPU.
     cache = {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "4")}
-    measured(
-        [python, CHILD, kind, source, sink], log, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", **cache
-    )
+    # -P: this folder is not to be searched, or perf/statistics.py would stand for Python's own.
+    command = [python, "-P", CHILD, kind, source, sink]
+    measured(command, log, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", **cache)
     found = json.loads(sink.read_text())
     return Figure(kind, found["batch"], found["tokens"], found["seconds"], found["loading"], found["texts"])
 

@@ -50,10 +50,14 @@ def vllm_alone(asked: dict[str, Any]) -> tuple[Answer, Any]:
 
 def lm_eval(asked: dict[str, Any]) -> tuple[Answer, Any]:
     """lm-eval's own `hf` model, asked as its tasks ask it."""
+    import torch
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(pretrained=asked["model"], dtype=asked["dtype"], batch_size=asked["batch_size"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = HFLM(
+        pretrained=asked["model"], dtype=asked["dtype"], batch_size=asked["batch_size"], device=device
+    )
 
     def answer(prompts: Sequence[str], budget: int) -> list[str]:
         settings = {"until": [], "do_sample": False, "max_gen_toks": budget}
