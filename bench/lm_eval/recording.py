@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bench.evaluation.experts import expert_of
@@ -31,7 +32,7 @@ class Measured:
     samples: Sequence[Mapping[str, Any]]
     aggregated: Mapping[str, Any]
 
-    @property
+    @cached_property
     def metrics(self) -> list[tuple[str, str]]:
         """(filter, metric) of what was measured on each document, in lm-eval's order."""
         return list(dict.fromkeys((s["filter"], metric) for s in self.samples for metric in s["metrics"]))
