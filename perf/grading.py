@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -75,7 +76,8 @@ def measured(grader: QwenCompat | Strict, pairs: Sequence[Pair]) -> tuple[float,
 
 
 def _processor_seconds(grader: QwenCompat | Strict) -> float:
-    total = time.process_time()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)  # workers that a limit ended, and their starts
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
     for pid in grader.pool.pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

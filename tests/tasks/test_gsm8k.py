@@ -1,9 +1,8 @@
-"""GSM8K: reading, prompting, and grading with math-verify, hostile answers included."""
+"""GSM8K: reading, prompting, and its golds under the strict grader."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tasks.contract import Sample
 from tasks.errors import DataUnavailable
 from tasks.l2s.benchmarks import GSM8K
 from tasks.l2s.golds import after_marker
-from tasks.l2s.math_verify_grader import MathVerify
+from tasks.strict.grader import Strict
 
 ROWS = [
     {"question": "Ann has 2 pens and buys 3. How many?", "answer": "2+3=<<2+3=5>>5\n#### 5", "idx": 0},
@@ -102,58 +101,6 @@ def test_prompt_is_the_toolkits_chat_format() -> None:
     assert draw.sampling.temperature == 0
 
 
-GRADED = [
-    ("so it is \\boxed{18}.", "18", True, "18", "18"),
-    ("\\boxed{17} no: \\boxed{18}", "18", True, "18", "18"),
-    ("\\boxed{17} and \\boxed{18}", "18", True, "18", "18"),
-    ("Of 3 and 5, \\boxed{}", "5", False, None, None),
-    ("\\boxed{17}, wait, \\boxed{18", "18", False, "17", "17"),
-    ("The answer is 18.0", "18", True, "18.0", "18"),
-    ("It costs $1,234$ in all", "1234", True, "1,234", "1234"),
-    ("$x = \\frac{36}{2}$", "18", True, "x = \\frac{36}{2}", "18"),
-    ("\\boxed{\\frac{2}{4}}", "0.5", True, "\\frac{2}{4}", "1/2"),
-    ("0.50", "1/2", True, "0.50", "1/2"),
-    ("50%", "0.5", True, "50", "1/2"),
-    ("$\\sqrt{8}$", "2\\sqrt{2}", True, "\\sqrt{8}", "2*sqrt(2)"),
-    ("\\boxed{19}", "18", False, "19", "19"),
-    ("I do not know.", "18", False, None, None),
-    ("", "18", False, None, None),
-]
-
-
-def test_math_verify_grades_and_names_the_cluster() -> None:
-    verdicts = MathVerify().grade([(text, target) for text, target, *_ in GRADED])
-    found = [(v.correct, v.extracted, v.vote) for v in verdicts]
-    assert found == [tuple(expected) for _, _, *expected in GRADED]
-    assert all(v.why for v in verdicts)
-
-
-HOSTILE = [
-    "\\boxed{9^{9^{9^{9^{9}}}}}",
-    "The answer is 10**10**10**10",
-    "{" * 10**6,
-    "\\boxed{" * 150_000,
-    "\\boxed{" + "1+" * 100_000 + "1}",
-    "\\boxed{\\sqrt{" + "(" * 5000 + "2" + ")" * 5000 + "}}",
-    "\\boxed{" + "9" * 5000 + "}",
-    "\\boxed{100000!}",
-    "\\boxed{\\int_0^{\\infty} x^{x^{x}} dx}",
-]
-
-
-def test_hostile_answers_are_wrong_and_do_not_stop_the_others() -> None:
-    started = time.monotonic()
-    pairs = [(text, "3") for text in HOSTILE] + [("still \\boxed{3}", "3")]
-    verdicts = MathVerify(seconds=1).grade(pairs)
-    assert [v.correct for v in verdicts] == [False] * len(HOSTILE) + [True]
-    assert "timed out" in verdicts[0].why and verdicts[0].vote is None
-    assert time.monotonic() - started < 100  # one second of processor time each at most
-
-
-def test_the_version_names_the_package_that_decides() -> None:
-    assert MathVerify().version.startswith("1+math-verify-0.")
-
-
 @pytest.mark.parametrize("wrong", [False, True])
 def test_the_golds_of_a_worked_answer_grade_as_they_should(folder: Path, wrong: bool) -> None:
     samples, _ = GSM8K.load("test", folder)
@@ -161,4 +108,4 @@ def test_the_golds_of_a_worked_answer_grade_as_they_should(folder: Path, wrong: 
         (f"Step by step. The answer is \\boxed{{{s.target}{'1' if wrong else ''}}}", s.target)
         for s in samples
     ]
-    assert [v.correct for v in MathVerify().grade(pairs)] == [not wrong] * len(samples)
+    assert [v.correct for v in Strict("gsm8k").grade(pairs)] == [not wrong] * len(samples)
