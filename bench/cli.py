@@ -630,7 +630,9 @@ def grade(
     if out is not None:
         grading.write_verdicts(graded, out)
     rows, notes = grading.summary(graded), grading.notes(graded)
-    _report(f"grade: {benchmark}", rows, json=json, whole={"scores": rows, "flips": graded.flips, "notes": notes})
+    _report(
+        f"grade: {benchmark}", rows, json=json, whole={"scores": rows, "flips": graded.flips, "notes": notes}
+    )
     if not json:
         for note in notes:
             _say(note)
