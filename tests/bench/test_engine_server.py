@@ -64,7 +64,9 @@ def requests(prompts: Sequence[str], sampling: Sampling = GREEDY) -> list[Reques
 
 
 def answers(engine: ServerEngine, asked: Sequence[Request]) -> dict[str, Completion]:
-    return {one.request.prompt: one for group in engine.generate(asked) for one in group}
+    """By prompt, in the order asked: they finish in any."""
+    found = {one.request.prompt: one for group in engine.generate(asked) for one in group}
+    return {one.prompt: found[one.prompt] for one in asked if one.prompt in found}
 
 
 PROMPTS = [f"prompt{k}" for k in range(12)]
