@@ -7,7 +7,7 @@ Parsers in the toolkit's order: SymPy's LaTeX parser, SymPy's expression parser,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.expressions import parse_plain
 RELATIVE = 1e-4
 DECIMALS = 3  # of matrix elements
 POINTS, STEP = (0.7313, 1.4142), 0.2137  # positive, of no particular value, another one for each symbol
+DIGITS = 50  # so that what cancels leaves enough
 DIFFERENT = 1e-6
 
 
@@ -48,7 +49,7 @@ def differ(mine: Any, right: Any) -> bool:
     Spares `equals` and `simplify`, which take a hundred times longer to find that out. Nothing that they call equal
     differs at a point where both have a value.
     """
-    from sympy import Derivative, Expr, Integral, Limit, Product, Sum
+    from sympy import Derivative, Expr, Float, Integral, Limit, Product, Sum
     from sympy.core.function import AppliedUndef
 
     for side in (mine, right):
@@ -56,11 +57,21 @@ def differ(mine: Any, right: Any) -> bool:
             return False
     symbols = sorted(mine.free_symbols | right.free_symbols, key=str)
     for start in POINTS:
-        point = {symbol: start + STEP * place for place, symbol in enumerate(symbols)}
-        one, other = (complex(side.evalf(15, subs=point)) for side in (mine, right))
+        point = {symbol: Float(start + STEP * place, DIGITS) for place, symbol in enumerate(symbols)}
+        one, other = (complex(_value(side, point)) for side in (mine, right))
         if not abs(one - other) > DIFFERENT * max(1.0, abs(one), abs(other)):  # also what is not a number
             return False
     return True
+
+
+def _value(node: Any, point: Mapping[Any, Any]) -> Any:
+    """An expression with numbers for its symbols, from the leaves up: evalf goes through a product of thirty letters,
+    which is how prose is read, for seconds."""
+    if node in point:
+        return point[node]
+    if not node.args:
+        return node.evalf(DIGITS) if node.is_number else node
+    return node.func(*(_value(part, point) for part in node.args))
 
 
 @lru_cache(maxsize=256)
