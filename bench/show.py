@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +73,21 @@ def grader_lines(board: Board) -> list[str]:
 
 
 def _table(title: str, caption: str, columns: list[str], rows: list[Row]) -> Table:
+    """A table of models, with the legend that some of `rows` need."""
+    legend = f" {text.RECONSTRUCTED} the method's definition had to be reconstructed: `bench methods NAME`."
+    return table_of_models(
+        title, caption + (legend if any(row.reconstructed for row in rows) else ""), columns
+    )
+
+
+def table_of_models(title: str, caption: str, columns: Sequence[str]) -> Table:
     """A table without vertical lines, so that it fits eighty columns; the first column, the name, folds."""
     from rich import box
     from rich.table import Table
 
-    legend = f" {text.RECONSTRUCTED} the method's definition had to be reconstructed: `bench methods NAME`."
     table = Table(
         title=title,
-        caption=caption + (legend if any(row.reconstructed for row in rows) else ""),
+        caption=caption,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

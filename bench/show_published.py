@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.show import folded
+from bench.show import folded, table_of_models
 from results import text
 from results.published import PublishedTable, expert_of, means
 
@@ -21,22 +21,8 @@ def tables(benchmarks: Sequence[str], reported: Sequence[PublishedTable]) -> lis
 
 
 def _table(reported: PublishedTable, caption: str, columns: Sequence[str]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=f"reported, not measured here · {reported.source} · {reported.model_set}",
-        caption=_caption(reported, caption),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("model", overflow="fold", min_width=12)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+    title = f"reported, not measured here · {reported.source} · {reported.model_set}"
+    return table_of_models(title, _caption(reported, caption), columns)
 
 
 def _accuracy_table(benchmarks: Sequence[str], reported: PublishedTable) -> Table:

@@ -46,7 +46,7 @@ def equal(prediction: str, gold: str) -> bool:
 
 def _tried(check: Callable[[Any, Any], bool], mine: Any, right: Any) -> bool:
     """What a check says; what SymPy cannot compare is not equal by that check, as in the toolkit."""
-    from mpmath.libmp import NoConvergence
+    from mpmath.libmp import NoConvergence  # type: ignore[import-untyped]
     from sympy.polys.polyerrors import BasePolynomialError
 
     try:
@@ -97,7 +97,7 @@ def parsed(text: str) -> Any:
             return parse(text)
         except MemoryError:
             raise
-        except Exception:  # not readable by this one: the next
+        except Exception:  # parsers raise plain Exception too: not readable by this one, the next
             continue
     return text
 
