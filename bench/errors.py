@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from methods.common.nearest import unknown_name
+
+DEBUG = "MERGEBOARD_DEBUG"  # with this variable set, what went wrong is said with the place that raised it
 
 
 class BadInput(Exception):
@@ -18,3 +21,8 @@ class CheckFailed(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
     """An error for an unknown `name`: offers the nearest known one and lists them all."""
     return BadInput(unknown_name(kind, name, known))
+
+
+def debugging() -> bool:
+    """Whether the person wants tracebacks: MERGEBOARD_DEBUG is set, and not to 0."""
+    return os.environ.get(DEBUG, "0") not in ("", "0")

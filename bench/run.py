@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench.choice import chosen_models, recorded_name
 from bench.config import ModelSet
 from bench.engines.served import check_one_model
-from bench.errors import BadInput
+from bench.errors import BadInput, debugging
 from bench.models.context import AS_MODELS, Context
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
@@ -93,7 +93,7 @@ class Attempts:
                 raise
             kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
             self.failed[name] = kind + one_line(error, name)
-            if kind:  # not foreseen: whoever mends it needs the place
+            if kind or debugging():  # not foreseen: whoever mends it needs the place
                 self.road.say(traceback.format_exc())
             self.road.note(f"{name} FAILED: {self.failed[name]}")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.show import WIDTH, board_tables, folded, grader_lines
+from bench.show import WIDTH
+from bench.show_board import board_tables, folded, grader_lines
 from results.board import Board
 from results.leaderboard import leaderboard
 from results.store import Store

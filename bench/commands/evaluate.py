@@ -1,0 +1,51 @@
+"""`bench eval`: models as they are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.commands.options import (
+    MODEL,
+    AskingGroup,
+    EngineGroup,
+    Json,
+    Limit,
+    Models,
+    PlaceGroup,
+    Split,
+    Suite,
+    eval_options,
+)
+from bench.commands.printing import say, show_board
+
+
+def evaluate(
+    *,
+    model: Annotated[list[str] | None, MODEL] = None,
+    suite: Suite = "mini_l2s",
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Grade stored responses again; generate nothing.")
+    ] = False,
+    models: Models = None,
+    split: Split = "test",
+    limit: Limit = None,
+    engine: EngineGroup,
+    asking: AskingGroup,
+    place: PlaceGroup,
+    json: Json = False,
+) -> None:
+    """Evaluate models as they are, or grade what is stored again (--rescore)."""
+    from bench.as_is import evaluate_models
+
+    report = evaluate_models(
+        model or [],
+        eval_options(suite, split=split, limit=limit, engine=engine, asking=asking),
+        models=models,
+        rescore=rescore,
+        runs=place.runs,
+        db=place.database,
+        say=say,
+    )
+    show_board(report.board, json=json, extra={"report": report.summary})

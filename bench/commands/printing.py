@@ -1,0 +1,60 @@
+"""What commands print: tables or JSON on standard output, remarks on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from results.board import Board
+
+
+def say(text: str) -> None:
+    """A remark for a person, on standard error, so that --json stays clean."""
+    sys.stderr.write(text + "\n")
+
+
+def show(what: Any) -> None:
+    """A text or a rich table."""
+    from bench.show import printer
+
+    printer()(what)
+
+
+def show_json(value: Any) -> None:
+    """The value as JSON."""
+    from bench.show import to_json
+
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def show_rows(title: str, rows: list[dict[str, Any]], *, json: bool, whole: Any = None) -> None:
+    """A table of `rows`, or JSON of them, or of `whole` where that says more."""
+    from bench.show import simple_table
+
+    if json:
+        show_json(rows if whole is None else whole)
+        return
+    columns = list(rows[0]) if rows else ["nothing"]
+    show(simple_table(title, columns, [[str(row[c]) for c in columns] for row in rows]))
+
+
+def show_board(board: Board, *, json: bool, extra: Mapping[str, Any]) -> None:
+    """The leaderboard with what must be known beside it; `extra` goes into the JSON."""
+    from bench.show_board import board_tables, grader_lines
+
+    if json:
+        show_json({"board": board, **extra})
+        return
+    if not board.rows:
+        say(
+            f"No rows for {board.suite} ({board.split} split) yet: `bench run --suite {board.suite}` makes some."
+        )
+    for one in board_tables(board):
+        show(one)
+        show("")
+    for line in grader_lines(board):
+        show(line)
+    for note in board.notes:
+        say(note)

@@ -1,0 +1,62 @@
+"""`bench table`: the leaderboard, from what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.commands.options import Json, Models, PlaceGroup, Split, Suite
+from bench.commands.printing import say, show, show_board
+from bench.errors import BadInput
+
+if TYPE_CHECKING:
+    from results.board import Board
+    from results.published import PublishedTable
+
+
+def table(
+    named: Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Suite, or one benchmark.")] = None,
+    *,
+    suite: Suite = "mini_l2s",
+    models: Models = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="Only these methods, comma-separated.")
+    ] = None,
+    split: Split = "test",
+    grader: Annotated[
+        str | None, typer.Option("--grader", help="Show this grader's numbers [the benchmarks' first].")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Also numbers printed in papers, marked as reported.")
+    ] = False,
+    place: PlaceGroup,
+    json: Json = False,
+) -> None:
+    """The leaderboard of a suite, from what is stored."""
+    from bench.road import board_of
+    from results.published import published_tables
+
+    if place.db is not None and not place.db.exists():
+        raise BadInput(
+            f"--db {place.db}: no such file. `bench run` makes one; without --db it is RUNS/leaderboard.duckdb."
+        )
+    methods = [name.strip() for name in method.split(",")] if method else None
+    board = board_of(
+        place.database, named or suite, split=split, model_set=models, methods=methods, grader=grader
+    )
+    reported = published_tables(board.benchmarks) if published else ()
+    show_board(board, json=json, extra={"published": reported} if published else {})
+    if published and not json:
+        _show_published(board, reported)
+
+
+def _show_published(board: Board, reported: Sequence[PublishedTable]) -> None:
+    from bench.show_published import tables
+
+    if not reported:
+        say(f"No published numbers are known for {', '.join(board.benchmarks)}.")
+    for one in tables(board.benchmarks, reported):
+        show(one)
+        show("")
