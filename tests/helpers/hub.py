@@ -10,13 +10,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.helpers.local_server import Answering, serving
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -43,24 +43,12 @@ class Hub:
 def hub(**repositories: Path) -> Iterator[Hub]:
     """A running server; `org__name=folder` is the repository org/name."""
     state = Hub({name.replace("__", "/"): folder for name, folder in repositories.items()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": state}))
-    state.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(_Handler, hub=state) as state.endpoint:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     hub: Hub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments: Any) -> None:
-        """Nothing on the test's output."""
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
@@ -68,11 +56,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._info(found.group(1))
         elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+\.safetensors)", path):
             # As the real one: weights lie elsewhere.
-            self._send(302, b"", Location=f"{self.hub.endpoint}/stored/{found.group(1)}/{found.group(2)}")
+            self.send(302, b"", Location=f"{self.hub.endpoint}/stored/{found.group(1)}/{found.group(2)}")
         elif found := re.fullmatch(r"/(?:stored/([^/]+/[^/]+)|([^/]+/[^/]+)/resolve/[^/]+)/(.+)", path):
             self._file(found.group(1) or found.group(2), found.group(3))
         else:
-            self._json(404, {"error": f"no {path}"})
+            self.send_json(404, {"error": f"no {path}"})
 
     do_HEAD = do_GET
 
@@ -80,46 +68,46 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.hub.requests.append((self.command, self.path, len(body)))
         if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            self._json(401, {"error": "Invalid username or password."})
+            self.send_json(401, {"error": "Invalid username or password."})
         elif self.path == "/api/repos/create":
             self._create(json.loads(body))
         elif self.path == "/api/validate-yaml":
-            self._json(200, {"errors": [], "warnings": []})
+            self.send_json(200, {"errors": [], "warnings": []})
         elif "/preupload/" in self.path:
             asked = json.loads(body)["files"]
             modes = [
                 {"path": f["path"], "uploadMode": _mode(f["path"]), "shouldIgnore": False} for f in asked
             ]
-            self._json(200, {"files": modes})
+            self.send_json(200, {"files": modes})
         elif self.path.endswith("/info/lfs/objects/batch"):
             self._batch(json.loads(body))
         elif "/commit/" in self.path:
             self._commit(body)
         else:
-            self._json(404, {"error": f"no {self.path}"})
+            self.send_json(404, {"error": f"no {self.path}"})
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.hub.requests.append((self.command, self.path, len(data)))
         self.hub._objects[hashlib.sha256(data).hexdigest()] = data
-        self._json(200, {})
+        self.send_json(200, {})
 
     def _info(self, repo: str) -> None:
         self.hub.requests.append((self.command, self.path, 0))
         if repo in self.hub.created:
-            self._json(
+            self.send_json(
                 200, {"id": repo, "sha": SHA, "siblings": [{"rfilename": name} for name in self.hub.files]}
             )
         elif repo not in self.hub.repositories:
-            self._json(404, {"error": "Repository not found"}, **{"X-Error-Code": "RepoNotFound"})
+            self.send_json(404, {"error": "Repository not found"}, **{"X-Error-Code": "RepoNotFound"})
         else:
             names = sorted(file.name for file in self.hub.repositories[repo].iterdir())
-            self._json(200, {"id": repo, "sha": SHA, "siblings": [{"rfilename": name} for name in names]})
+            self.send_json(200, {"id": repo, "sha": SHA, "siblings": [{"rfilename": name} for name in names]})
 
     def _file(self, repo: str, name: str) -> None:
         file = self.hub.repositories[repo] / name
         if not file.is_file():
-            self._json(404, {"error": "Entry not found"}, **{"X-Error-Code": "EntryNotFound"})
+            self.send_json(404, {"error": "Entry not found"}, **{"X-Error-Code": "EntryNotFound"})
             return
         data, asked = file.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         part, status, headers = data, 200, {}
@@ -127,19 +115,19 @@ class _Handler(BaseHTTPRequestHandler):
             start, stop = int(asked.group(1)), min(int(asked.group(2)) + 1, len(data))
             part, status = data[start:stop], 206
             headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}
-        self._send(status, part, **headers)
+        self.send(status, part, **headers)
 
     def _create(self, asked: dict[str, Any]) -> None:
         repo = f"{asked['organization']}/{asked['name']}"
         self.hub.created[repo] = asked
-        self._json(200, {"url": f"{self.hub.endpoint}/{repo}", "id": repo})
+        self.send_json(200, {"url": f"{self.hub.endpoint}/{repo}", "id": repo})
 
     def _batch(self, asked: dict[str, Any]) -> None:
         objects = []
         for one in asked["objects"]:
             href = f"{self.hub.endpoint}/upload/{one['oid']}"
             objects.append({**one, "actions": {"upload": {"href": href}}})
-        self._json(200, {"transfer": "basic", "objects": objects})
+        self.send_json(200, {"transfer": "basic", "objects": objects})
 
     def _commit(self, body: bytes) -> None:
         for line in body.decode().splitlines():
@@ -151,21 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.hub.files[value["path"]] = self.hub._objects[value["oid"]]
         repo = self.path.removeprefix("/api/models/").split("/commit/")[0]
         where = f"{self.hub.endpoint}/{repo}/commit/{SHA}"
-        self._json(200, {"commitUrl": where, "commitOid": SHA, "success": True})
+        self.send_json(200, {"commitUrl": where, "commitOid": SHA, "success": True})
 
-    def _json(self, status: int, value: Any, **headers: str) -> None:
-        self._send(status, json.dumps(value).encode(), **{"Content-Type": "application/json", **headers})
-
-    def _send(self, status: int, data: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            try:
-                self.wfile.write(data)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
+    def send(self, status: int, data: bytes, **headers: str) -> None:
+        """The answer, and a note of the bytes of a file that went out."""
+        super().send(status, data, **headers)
         if self.command == "GET" and ("/resolve/" in self.path or "/stored/" in self.path):
             self.hub.requests.append((self.command, self.path, len(data)))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from tests.helpers.local_server import Answering, serving
 
 Files = Mapping[str, Path]  # path in the repository, and the file here
 
@@ -39,25 +39,13 @@ def jsonl(folder: Path, rows: Path, *, config: str = "default", split: str = "te
 def datasets_hub(repositories: Mapping[str, Files]) -> Iterator[tuple[str, list[str]]]:
     """A running server: its address, and what it was asked. `repositories` maps org/name to the files."""
     asked: list[str] = []
-    kind = type("Handler", (_Handler,), {"repositories": repositories, "asked": asked})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(_Handler, repositories=repositories, asked=asked) as endpoint:
+        yield endpoint, asked
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering):
     repositories: Mapping[str, Files]
     asked: list[str]
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments: Any) -> None:
-        """Nothing on the test's output."""
 
     def do_GET(self) -> None:
         path = unquote(self.path.split("?")[0])
@@ -66,12 +54,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(found.group(1), self._info)
         elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/tree/[^/]+(?:/(.*))?", path):
             self._answer(
-                found.group(1), lambda files, _: self._json(200, _entries(files, found.group(2) or ""))
+                found.group(1), lambda files, _: self.send_json(200, _entries(files, found.group(2) or ""))
             )
         elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             self._answer(found.group(1), lambda files, commit: self._file(files.get(found.group(2)), commit))
         else:
-            self._json(404, {"error": f"no {path}"})
+            self.send_json(404, {"error": f"no {path}"})
 
     do_HEAD = do_GET
 
@@ -80,12 +68,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.asked.append(f"POST {self.path}")
         found = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/paths-info/[^/]+", self.path.split("?")[0])
         if found is None:
-            self._json(404, {"error": f"no {self.path}"})
+            self.send_json(404, {"error": f"no {self.path}"})
             return
         wanted = _wanted(body)
         self._answer(
             found.group(1),
-            lambda files, _: self._json(
+            lambda files, _: self.send_json(
                 200, [entry for entry in _entries(files, "") if entry["path"] in wanted]
             ),
         )
@@ -93,40 +81,26 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, repository: str, answer: Any) -> None:
         files = self.repositories.get(repository)
         if files is None:
-            self._json(404, {"error": "Repository not found"}, **{"X-Error-Code": "RepoNotFound"})
+            self.send_json(404, {"error": "Repository not found"}, **{"X-Error-Code": "RepoNotFound"})
         else:
             answer(files, commit_of(files))
 
     def _info(self, files: Files, commit: str) -> None:
         siblings = [{"rfilename": name} for name in files]
-        self._json(200, {"id": "x/y", "sha": commit, "siblings": siblings, "tags": [], "private": False})
+        self.send_json(200, {"id": "x/y", "sha": commit, "siblings": siblings, "tags": [], "private": False})
 
     def _file(self, file: Path | None, commit: str) -> None:
         if file is None:
-            self._json(404, {"error": "Entry not found"}, **{"X-Error-Code": "EntryNotFound"})
+            self.send_json(404, {"error": "Entry not found"}, **{"X-Error-Code": "EntryNotFound"})
             return
         data = file.read_bytes()
-        part, status, headers = (
-            data,
-            200,
-            {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit},
-        )
+        part, status = data, 200
+        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}
         if ranged := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             start, stop = int(ranged.group(1)), int(ranged.group(2) or len(data) - 1) + 1
             part, status = data[start:stop], 206
             headers["Content-Range"] = f"bytes {start}-{min(stop, len(data)) - 1}/{len(data)}"
-        self._send(status, part, **headers)
-
-    def _json(self, status: int, value: Any, **headers: str) -> None:
-        self._send(status, json.dumps(value).encode(), **{"Content-Type": "application/json", **headers})
-
-    def _send(self, status: int, data: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        self.send(status, part, **headers)
 
 
 def _entries(files: Files, below: str) -> list[dict[str, Any]]:
