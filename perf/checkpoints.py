@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import torch
 
-from bench.models.checkpoint import header_bytes
+from bench.models.stored import header_bytes
 
 RUN = 1 << 22  # elements drawn and written at once
 WEIGHT_SCALE = 0.02  # standard deviation of the base's matrices, as transformers initialises them

@@ -13,7 +13,7 @@ import torch
 from bench.alignment.align import align
 from bench.examples import read_examples
 from bench.merging.merge import Place
-from bench.models.checkpoint import header_bytes
+from bench.models.stored import header_bytes
 from bench.recipe import build_recipe
 from bench.statistics import DATA, RECORD, Subject, statistic_id, subjects
 from perf.cases import Case

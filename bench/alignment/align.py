@@ -23,9 +23,9 @@ from bench.alignment.matching import (
 from bench.alignment.rows import RowMap, Source
 from bench.alignment.vocabulary import Vocabulary, choose_rows, files_model
 from bench.errors import BadInput
-from bench.models.checkpoint import DTYPE_BYTES, Stored
 from bench.models.context import context_notes, context_problems, saved_context
 from bench.models.roles import Architecture, architecture, block_of
+from bench.models.stored import DTYPE_BYTES, Stored
 from bench.recipe import Recipe
 from methods.common.contract import Method, Need, Role, TensorInfo
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bench.alignment.heads import Heads, names_in
 from bench.errors import BadInput
-from bench.models.checkpoint import FLOAT_DTYPES, Checkpoint, Stored
+from bench.models.checkpoint import Checkpoint
 from bench.models.roles import LM_HEAD, Architecture, plain_name, role_of
+from bench.models.stored import FLOAT_DTYPES, Stored
 from methods.common.contract import Role
 
 # What a shape does not show. Compared where both configs say it: older ones leave defaults out.

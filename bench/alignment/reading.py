@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from bench.alignment.align import Target
 from bench.alignment.rows import Source
 from bench.errors import BadInput
-from bench.models.checkpoint import DTYPE_BYTES, Checkpoint, Stored, torch_dtype
+from bench.models.checkpoint import Checkpoint
+from bench.models.stored import DTYPE_BYTES, Stored, torch_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor

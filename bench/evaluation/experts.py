@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
-    from bench.models.checkpoint import Checkpoint, Stored
+    from bench.models.checkpoint import Checkpoint
+    from bench.models.stored import Stored
     from tasks.contract import Benchmark
 
 T = TypeVar("T")

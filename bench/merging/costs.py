@@ -13,7 +13,7 @@ from math import prod
 from bench.alignment.align import Alignment, Target
 from bench.merging.job import BLOCK
 from bench.merging.workers import default_threads
-from bench.models.checkpoint import DTYPE_BYTES
+from bench.models.stored import DTYPE_BYTES
 from bench.recipe import Recipe
 from bench.statistics import disk_of, options_of, wanted
 from methods.common.contract import Need

@@ -7,7 +7,7 @@ is combined in file order, so that the result does not depend on the number of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from bench.alignment.align import Target
 from bench.alignment.reading import fill
 from bench.merging.job import Job, Note
+from bench.merging.refusals import guarded, refusing
 from bench.merging.slots import Slot, groups_of, refuse_nonfinite, runs_of
 from bench.merging.workers import Workers
 from bench.merging.writer import CheckpointWriter
-from bench.models.checkpoint import read_stored
+from bench.models.stored import read_stored
 from bench.statistics import Statistic
 from methods.common.contract import Pass, Seen, Unit, expert_of
 
@@ -76,7 +77,7 @@ def _copied(job: Job, target: Target, start: int, stop: int) -> Tensor:
 
 def _merge_all(job: Job, writer: CheckpointWriter, workers: Workers, say: Say) -> Seen:
     """Whole-model sweeps first; passes that end within a tensor or block run just before it is merged."""
-    passes = job.recipe.method.passes()
+    passes = [guarded(pass_, job.recipe) for pass_ in job.recipe.method.passes()]
     last = max((i for i, p in enumerate(passes) if p.scope == "model"), default=-1)
     seen = Seen()
     _give_group_statistics(job, seen)
@@ -106,7 +107,7 @@ class _Walk:
     writer: CheckpointWriter
     workers: Workers
     seen: Seen
-    passes: tuple[Pass, ...]
+    passes: Sequence[Pass]
 
     def together(self, group: list[Slot]) -> None:
         """One group of several units: pass by pass, its units at the same time."""
@@ -134,7 +135,9 @@ class _Walk:
         return self._write(slot.load(self.job))
 
     def _write(self, unit: Unit) -> list[Note]:
-        merged = self.job.recipe.method.merge(unit, self.seen)
+        recipe = self.job.recipe
+        with refusing(recipe, f"merging {unit.name}"):
+            merged = recipe.method.merge(unit, self.seen)
         for part, values in merged.pieces.items():
             piece = unit.pieces[part]
             self.writer.write(piece.info.name, values, piece.start)

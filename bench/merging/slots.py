@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bench.alignment.align import Target
 from bench.alignment.reading import fill, stored_as
 from bench.errors import BadInput
-from bench.models.checkpoint import Checkpoint, Stored, read_stored
+from bench.models.checkpoint import Checkpoint
+from bench.models.stored import Stored, read_stored
 from bench.statistics import Statistic
 from methods.common.contract import Pass, Piece, Seen, Unit
 from methods.common.sums import CHUNK

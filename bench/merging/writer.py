@@ -21,7 +21,8 @@ from bench.alignment.align import Target
 from bench.disk import check_disk
 from bench.errors import BadInput
 from bench.merging.sink import Disk, Sink
-from bench.models.checkpoint import COMPANIONS, INDEX, header_bytes
+from bench.models.checkpoint import COMPANIONS, INDEX
+from bench.models.stored import header_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,7 +119,7 @@ class CheckpointWriter:
         """Cast a flat run of elements to the target's dtype and write it at element offset `start`; thread-safe."""
         import torch
 
-        from bench.models.checkpoint import DTYPE_BYTES, torch_dtype
+        from bench.models.stored import DTYPE_BYTES, torch_dtype
 
         sink, offset, target = self._places[name]
         raw = values.to(torch_dtype(target.dtype)).contiguous().flatten().view(torch.uint8).numpy()

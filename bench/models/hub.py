@@ -11,15 +11,12 @@ from bench.models.checkpoint import (
     INDEX,
     SINGLE,
     Checkpoint,
-    Stored,
-    gather,
-    header_length,
     local_folder,
     open_checkpoint,
     parse_config,
-    parse_header,
     shards_of,
 )
+from bench.models.stored import Stored, gather, header_length, parse_header
 
 FIRST = 1 << 17  # bytes of the first request: most headers fit
 MAX_FILE = 1 << 26  # bytes of a config, index or tokenizer: a larger one is refused

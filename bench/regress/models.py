@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.identity import digest
-from bench.models.checkpoint import header_bytes
+from bench.models.stored import header_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
-from bench.models.checkpoint import Stored, header_bytes, read_header, read_stored
+from bench.models.stored import Stored, header_bytes, read_header, read_stored
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,8 @@ from bench.alignment.align import SHOWN
 from bench.errors import BadInput
 from bench.merging.merge import Place, merge
 from bench.merging.plan import plan
-from bench.models.checkpoint import Checkpoint, read_header
+from bench.models.checkpoint import Checkpoint
+from bench.models.stored import read_header
 from bench.recipe import build_method, build_recipe, parse_expert, parse_settings
 from tests.helpers.checkpoints import pair, qwen2_tensors, tensors_of, write_checkpoint
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load, save
 
-from bench.models.checkpoint import header_bytes, read_header
+from bench.models.stored import header_bytes, read_header
 
 TENSORS = {
     "b": torch.arange(6.0).reshape(2, 3),
