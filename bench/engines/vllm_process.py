@@ -81,9 +81,12 @@ class Process:
 
     def abort(self, names: list[str]) -> None:
         """Forget requests that nobody waits for any more."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+        from zmq import ZMQError
+
         try:
             self.engine.abort_request(names)
-        except Exception:  # an engine that has died has forgotten them
+        except (EngineDeadError, ZMQError):  # an engine that has died has forgotten them
             logging.getLogger(__name__).debug("vLLM could not forget requests", exc_info=True)
 
     def close(self) -> None:
