@@ -136,7 +136,7 @@ def check_stored_set(store: Store, model_set: str | None) -> None:
 
 def board_of(
     db: Path, suite: str, *, split: str, model_set: str | None, methods: Collection[str] | None = None,
-    grader: str | None = None,
+    grader: str | None = None, samples: int | None = None,
 ) -> Board:  # fmt: skip
     """The leaderboard of a suite or benchmark, from what is stored."""
     from bench.lm_eval import is_lm_eval
@@ -159,4 +159,5 @@ def board_of(
         methods=methods,
         benchmarks=[benchmark.name for benchmark in found.benchmarks] if found else None,
         grader=grader,
+        samples=samples,
     )

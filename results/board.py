@@ -13,7 +13,8 @@ class VotePoint:
     """maj@n under one rule: value, 95 % interval, and tokens per problem (n times the mean length).
 
     At n = 1 it is the mean of the single samples, which is the same under both rules. Ends of the interval
-    are None for scores that were computed before there were any, and tokens where a length is not known.
+    are None for scores that were computed before there were any, and tokens where a length is not known. `samples`
+    is the size of the pool, responses a question.
     """
 
     n: int
@@ -22,6 +23,7 @@ class VotePoint:
     low: float | None
     high: float | None
     tokens: Estimate | None
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Cell:
     question by question, where the base answered every one of them. `has_length` is false where labels were
     chosen: no length is missing there. `curve` has maj@n under both rules. `flips` is the share of the
     verdicts in which another grader, by name, differs. `accuracy_complete` takes truncated responses without
-    a complete box as wrong; `length_fixed` has the mean length by fixed tokenizer.
+    a complete box as wrong; `length_fixed` has the mean length by fixed tokenizer, and `length_fixed_ratio` what
+    `length_ratio` is under it.
     """
 
     benchmark: str
@@ -76,6 +79,7 @@ class Cell:
     length_correct: float | None = None
     length_untruncated: float | None = None
     length_fixed: dict[str, Estimate] = field(default_factory=dict)
+    length_fixed_ratio: dict[str, float] = field(default_factory=dict)
     reflections: float | None = None
     code_fence: float | None = None
 
@@ -96,6 +100,8 @@ class Row:
 
     A mean is None when a part of it is missing; that of lengths is over the benchmarks that have them.
     `length_reduction` is the mean over benchmarks of (length / expert's length - 1): -0.4 is 40 % shorter.
+    `length_fixed` and `length_fixed_reduction` are the same two by fixed tokenizer: models with tokenizers of their
+    own count the same text differently.
     `accuracy_gain` is the mean over benchmarks of the difference in accuracy to the base on the same questions:
     the difference of the two `accuracy` where both were asked the same. `against_base` pools the questions of
     all benchmarks, for one test; its difference weighs large benchmarks more. `rank` counts the complete merged
@@ -119,6 +125,8 @@ class Row:
     statistics_seconds: float | None
     peak_bytes: int | None
     rank: int | None = None
+    length_fixed: dict[str, Estimate | None] = field(default_factory=dict)
+    length_fixed_reduction: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

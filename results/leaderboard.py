@@ -18,6 +18,7 @@ from results.board import Board, Cell, Flips, Row, VotePoint
 from results.database import Query
 from results.errors import StoreError
 from results.pairing import compare_with_bases
+from results.scores import largest_pools
 from results.statistics import Estimate, mean_of_means, pool
 from results.store import Store
 from results.voting import ROBUST
@@ -37,14 +38,16 @@ def leaderboard(
     benchmarks: Sequence[str] | None = None,
     paired: bool = True,
     grader: str | None = None,
+    samples: int | None = None,
 ) -> Board:
     """The board of a suite, or of one benchmark.
 
     `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
     incomplete; by default the columns are those of which any model set has a score, in the order they came.
     `methods` selects merged rows (bases and experts always stay). `paired=False` leaves out the comparison
-    with the base. `grader` names the one whose numbers are shown; by default it is each benchmark's first. No
-    database, or no scores: a board without rows. Raises StoreError for a grader that has no scores.
+    with the base. `grader` names the one whose numbers are shown; by default it is each benchmark's first. Scores
+    of a sampled pool are those of the largest one that was scored, or of the largest of at most `samples` responses
+    a question. No database, or no scores: a board without rows. Raises StoreError for a grader that has no scores.
     """
     with store.reading() as query:
         scores = query(
@@ -52,6 +55,7 @@ def leaderboard(
             "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at, benchmark",
             {"suite": suite, "split": split, "model_set": model_set},
         )
+        scores = largest_pools(scores, samples)
         columns = tuple(benchmarks or _measured(query, suite, split))
         known = _known_graders(scores, grader)
         chosen, notes = _comparable(scores, columns, grader)
@@ -73,7 +77,7 @@ def leaderboard(
             b: tuple(sorted({n for (_, _, name), c in cells.items() if name == b for n in c.votes}))
             for b in columns
         },
-        notes=(*notes, *hidden),
+        notes=(*notes, *_votes_elsewhere(chosen, cells), *hidden),
         graders={cell.benchmark: cell.grader for cell in cells.values() if cell.grader},
         known_graders=known,
         flips=_flips(rows, columns),
@@ -189,6 +193,20 @@ def _cells(scores: list[Record]) -> dict[Key, Cell]:
     return cells
 
 
+def _votes_elsewhere(scores: list[Record], cells: Mapping[Key, Cell]) -> list[str]:
+    """Says which votes are stored and not shown, because they do not rest on what the accuracies rest on."""
+    apart: dict[str, set[str]] = defaultdict(set)
+    for s in scores:
+        cell = cells.get(_key(s))
+        if cell and not cell.votes and s["metric"].startswith("maj@") and s["value"] is not None:
+            apart[s["benchmark"]].add(s["checkpoint"])
+    return [
+        f"{benchmark}: {len(checkpoints)} checkpoint(s) have votes over other questions, or from another engine or "
+        "dtype, than their accuracy: not shown."
+        for benchmark, checkpoints in apart.items()
+    ]
+
+
 def _key(score: Record) -> Key:
     return score["model_set"], score["checkpoint"], score["benchmark"]
 
@@ -250,23 +268,33 @@ def _curve(
             continue
         n, _, rule = metric.removeprefix("maj@").partition(":")
         ends = score["low"], score["high"]
-        points.append(VotePoint(int(n), rule or ROBUST, accuracy, *ends, estimate(f"tokens@{n}")))
+        tokens, samples = estimate(f"tokens@{n}"), score["samples"]
+        points.append(VotePoint(int(n), rule or ROBUST, accuracy, *ends, tokens, samples))
     return tuple(sorted(points, key=lambda point: (point.rule, point.n)))
 
 
 def _length_ratios(scores: list[Record], cells: Mapping[Key, Cell]) -> dict[Key, Cell]:
-    """Cells with their length over that of the expert, where the expert was asked the same documents."""
-    lengths = {
-        (s["model_set"], s["checkpoint"], s["benchmark"], s["document_set"]): s["value"]
-        for s in scores  # oldest first: the newest stays
-        if s["metric"] == "length_mean"
-    }
+    """Cells with their lengths over those of the expert, where the expert was asked the same documents."""
+    lengths: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
+    for s in scores:  # oldest first: the newest stays
+        if s["metric"].partition("@")[0] == "length_mean":
+            lengths[(*_key(s), s["document_set"])][s["metric"]] = s["value"]
     compared = {}
     for (model_set, checkpoint, benchmark), cell in cells.items():
-        reference = lengths.get((model_set, cell.expert, benchmark, cell.document_set))
-        ratio = cell.length.value / reference - 1 if cell.length and reference else None
-        compared[model_set, checkpoint, benchmark] = replace(cell, length_ratio=ratio)
+        expert = lengths.get((model_set, cell.expert, benchmark, cell.document_set), {})
+        fixed = {
+            name: _over(one, expert.get(f"length_mean@{name}")) for name, one in cell.length_fixed.items()
+        }
+        compared[model_set, checkpoint, benchmark] = replace(
+            cell,
+            length_ratio=_over(cell.length, expert.get("length_mean")),
+            length_fixed_ratio={name: ratio for name, ratio in fixed.items() if ratio is not None},
+        )
     return compared
+
+
+def _over(length: Estimate | None, expert: float | None) -> float | None:
+    return length.value / expert - 1 if length and expert else None
 
 
 def _shown(
@@ -333,6 +361,7 @@ def _row(
     written = [cell for cell in mine.values() if cell is None or cell.has_length]
     ratios = [cell.length_ratio if cell else None for cell in written]
     against = [cell.against_base if cell else None for cell in mine.values()]
+    tokenizers = sorted({name for cell in written if cell for name in cell.length_fixed})
     return Row(
         model_set=checkpoint["model_set"],
         checkpoint=checkpoint["checkpoint"],
@@ -349,6 +378,14 @@ def _row(
         merge_seconds=checkpoint["merge_seconds"],
         statistics_seconds=checkpoint["statistics_seconds"],
         peak_bytes=checkpoint["peak_bytes"],
+        length_fixed={
+            name: mean_of_means([cell.length_fixed.get(name) if cell else None for cell in written])
+            for name in tokenizers
+        },
+        length_fixed_reduction={
+            name: _mean([cell.length_fixed_ratio.get(name) if cell else None for cell in written])
+            for name in tokenizers
+        },
     )
 
 

@@ -17,6 +17,21 @@ from results.schema import BOOKKEEPING, SCHEMA_VERSION, TABLES, Table
 if TYPE_CHECKING:
     import duckdb
 
+# What the scores of one pool have in common, in a database that does not say how large the pool was.
+_POOL = (
+    "run_id", "checkpoint", "model_set", "benchmark", "benchmark_version", "split", "draw", "prompt_mode", "engine",
+    "dtype", "document_set",
+)  # fmt: skip
+# A greedy draw has one response a question; a sampled pool was as large as the largest vote scored with it.
+_SAMPLES = f"""
+UPDATE scores SET samples = pool.samples FROM (
+    SELECT {", ".join(_POOL)}, CASE WHEN draw = 'greedy' OR starts_with(draw, 'greedy@') THEN 1
+        ELSE max(TRY_CAST(regexp_extract(metric, '^maj@([0-9]+)', 1) AS INTEGER)) FILTER (value IS NOT NULL)
+        END AS samples
+    FROM scores GROUP BY {", ".join(_POOL)}
+) AS pool WHERE {" AND ".join(f"scores.{name} IS NOT DISTINCT FROM pool.{name}" for name in _POOL)}
+"""
+
 # version -> statements that lead there from the version before
 MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     2: ('ALTER TABLE checkpoints ADD COLUMN "statistics_seconds" DOUBLE',),
@@ -32,6 +47,7 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         'CREATE TABLE token_counts ("response_id" VARCHAR, "tokenizer" VARCHAR, "n_tokens" INTEGER, '
         '"run_id" VARCHAR, "created_at" TIMESTAMP)',
     ),
+    4: ('ALTER TABLE scores ADD COLUMN "samples" INTEGER', _SAMPLES),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,12 @@ RESPONSES = Table(
             "no box, and a code fence at the end: the toolkit would have run that code, nothing here does",
         ),
         Field("complete_box", "BOOLEAN", "some \\boxed{...} of the text is closed"),
-        Field("logprob_sum", "DOUBLE", "summed log-probability of the tokens; NULL where not recorded"),
+        Field(
+            "logprob_sum",
+            "DOUBLE",
+            "summed natural log-probability of the tokens of a sampled response, its end token included, under the "
+            "model's own distribution (temperature 1, all tokens); NULL where greedy or not recorded",
+        ),
         Field("run_id", "VARCHAR", "run that generated it"),
         Field("created_at", "TIMESTAMP", "when it finished"),
     ),
@@ -194,6 +199,7 @@ SCORES = Table(
         "engine",
         "dtype",
         "document_set",
+        "samples",
     ),
     (
         Field("checkpoint", "VARCHAR", "fingerprint of the model"),
@@ -214,6 +220,12 @@ SCORES = Table(
         Field("n", "INTEGER", "questions that the value rests on"),
         Field("expected_n", "INTEGER", "questions of the whole split"),
         Field("document_set", "VARCHAR", "hash of the documents asked: equal sets can be compared"),
+        Field(
+            "samples",
+            "INTEGER",
+            "responses a question that the value rests on: a smaller pool's score stands beside a larger one's, and "
+            "tables show the largest; NULL where it was not recorded",
+        ),
         Field("grader", "VARCHAR", "grader@version; NULL for metrics without one"),
         Field(
             "first_grader",
@@ -270,7 +282,7 @@ PUBLISHED = Table(
         Field("method", "VARCHAR", "row"),
         Field("benchmark", "VARCHAR", "column"),
         Field("metric", "VARCHAR", "accuracy, length, PRR, ..."),
-        Field("value", "DOUBLE", "number as printed"),
+        Field("value", "DOUBLE", "number as printed; NULL when it was withdrawn"),
         Field("note", "VARCHAR", "known contradictions"),
         Field("run_id", "VARCHAR", "run that imported it"),
         Field("created_at", "TIMESTAMP", "when the row was made"),

@@ -10,11 +10,13 @@ tokenizer), `truncated`, `reflections`, `code_fence`, and `tokens@n` (tokens per
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from results.schema import SCORES
 from results.statistics import Estimate, cluster_means, mean, proportion
 from results.voting import ROBUST, TOOLKIT, Ballot, Vote, tokens_at, votes_at
 
@@ -35,6 +37,23 @@ def document_set(document_hashes: Iterable[str]) -> str:
     for document in sorted(set(document_hashes)):
         digest.update(document.encode() + b"\n")
     return digest.hexdigest()
+
+
+def largest_pools(scores: Iterable[dict[str, Any]], at_most: int | None = None) -> list[dict[str, Any]]:
+    """Of scores that differ in nothing but the size of their pool, the one that rests on the most responses a
+    question, `at_most` where that is given; in the order they came.
+
+    A pool of 8 holds the first 8 of a pool of 32: what was drawn later under a smaller number replaces nothing.
+    """
+    identity = [name for name in SCORES.key if name != "samples"]
+    allowed = [score for score in scores if at_most is None or (score["samples"] or 0) <= at_most]
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for score in allowed:
+        held = best.setdefault(tuple(score[name] for name in identity), score)
+        if (score["samples"] or 0) > (held["samples"] or 0):
+            best[tuple(score[name] for name in identity)] = score
+    kept = set(map(id, best.values()))
+    return [score for score in allowed if id(score) in kept]
 
 
 def score_rows(
@@ -71,6 +90,7 @@ def score_rows(
         "n": len({str(r["sample_id"]) for r in responses}),
         "expected_n": expected_n,
         "document_set": document_set(r["document_hash"] for r in responses),
+        "samples": min(Counter(str(r["sample_id"]) for r in responses).values()),
     }
     graded = _graded(responses, judged, votes)
     graded |= {f"flips:{name}": _flips(responses, judged, rows) for name, rows in (others or {}).items()}

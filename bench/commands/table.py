@@ -28,6 +28,12 @@ def table(
     grader: Annotated[
         str | None, typer.Option("--grader", help="Show this grader's numbers [the benchmarks' first].")
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", min=1, help="Scores of pools of at most N responses a question [the largest]."
+        ),
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Also numbers printed in papers, marked as reported.")
     ] = False,
@@ -37,6 +43,8 @@ def table(
     """The leaderboard of a suite, from what is stored."""
     from bench.road import board_of
     from results.published import published_tables
+    from results.published.recording import recorded
+    from results.store import Store
 
     if place.db is not None and not place.db.exists():
         raise BadInput(
@@ -44,9 +52,11 @@ def table(
         )
     methods = [name.strip() for name in method.split(",")] if method else None
     board = board_of(
-        place.database, named or suite, split=split, model_set=models, methods=methods, grader=grader
-    )
-    reported = published_tables(board.benchmarks) if published else ()
+        place.database, named or suite, split=split, model_set=models, methods=methods, grader=grader,
+        samples=samples,
+    )  # fmt: skip
+    rows = recorded(Store(place.database)) if published else ()
+    reported = published_tables(rows, board.benchmarks)
     show_board(board, json=json, extra={"published": reported} if published else {})
     if published and not json:
         _show_published(board, reported)

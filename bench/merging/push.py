@@ -11,6 +11,7 @@ from bench.errors import BadInput
 from bench.merging.card import model_card, shareable
 from bench.merging.writer import MANIFEST
 from bench.recipe import method_class
+from results.scores import largest_pools
 from results.store import Store
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def push(result: MergeResult, repo: str, *, private: bool, db: Path) -> str:
 
 def _stored_scores(db: Path, fingerprint: str) -> list[dict[str, Any]]:
     """Scores of the test split of this checkpoint, if it was ever evaluated into this database."""
-    return Store(db).rows(SCORES, [fingerprint]) if db.exists() else []
+    return largest_pools(Store(db).rows(SCORES, [fingerprint])) if db.exists() else []
 
 
 def _asked(repo: str, ask: Callable[[], T]) -> T:

@@ -3,14 +3,16 @@
 One CSV file for each printed table, with the columns of the table `published` (`results/schema.py`):
 accuracies in %, lengths in tokens, changes of length in %; `mean` is the printed mean over benchmarks. `note`
 says what contradicts a number; nothing was corrected but decimal points that the source text had lost.
+`recording.py` puts them into the database, where tables and pages read them.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
 MEAN = "mean"
@@ -70,11 +72,16 @@ def published_rows() -> list[dict[str, str]]:
     return rows
 
 
-def published_tables(benchmarks: Sequence[str]) -> tuple[PublishedTable, ...]:
-    """The printed tables with accuracies on any of `benchmarks`, with what they print on those."""
+def published_tables(
+    rows: Iterable[Mapping[str, Any]], benchmarks: Sequence[str]
+) -> tuple[PublishedTable, ...]:
+    """The printed tables with accuracies on any of `benchmarks`, with what they print on those.
+
+    `rows` are those of the table `published`.
+    """
     tables: dict[str, PublishedTable] = {}
     methods: dict[tuple[str, str], PublishedRow] = {}
-    for line in published_rows():
+    for line in rows:
         source, method = line["source"], line["method"]
         if line["benchmark"] not in (*benchmarks, MEAN):
             continue
@@ -86,7 +93,7 @@ def published_tables(benchmarks: Sequence[str]) -> tuple[PublishedTable, ...]:
     return tuple(table for table in tables.values() if any(row.accuracy for row in table.rows))
 
 
-def _take(table: PublishedTable, row: PublishedRow, line: dict[str, str]) -> None:
+def _take(table: PublishedTable, row: PublishedRow, line: Mapping[str, Any]) -> None:
     """Put one printed number at its place, with what must be known of it."""
     benchmark, metric, value = line["benchmark"], line["metric"], float(line["value"])
     if benchmark == MEAN:
@@ -95,10 +102,11 @@ def _take(table: PublishedTable, row: PublishedRow, line: dict[str, str]) -> Non
         row.votes[int(metric.removeprefix("maj@"))] = value
     else:
         {"accuracy": row.accuracy, "length": row.length}[metric][benchmark] = value
-    notes = [note for note in line["note"].split("; ") if note]
+    notes = [note for note in (line["note"] or "").split("; ") if note]
     table.restored += RESTORED in notes
     what = f"{benchmark} {metric}".replace("mean length_change", "mean change of length")
-    row.notes += [f"{row.method}, {what} {line['value']}: {note}" for note in notes if note != RESTORED]
+    printed = f"{value:g}" if metric == "length" else f"{value:.1f}"
+    row.notes += [f"{row.method}, {what} {printed}: {note}" for note in notes if note != RESTORED]
 
 
 def means(row: PublishedRow, expert: PublishedRow | None, benchmarks: Sequence[str]) -> Means:

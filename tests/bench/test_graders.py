@@ -15,6 +15,7 @@ from bench.engines.contract import Completion, Request
 from bench.errors import BadInput
 from bench.evaluation import grading
 from bench.evaluation.answering import answered
+from bench.evaluation.evaluate import EvalReport
 from bench.evaluation.questions import Pool, pools
 from bench.evaluation.target import EvalTarget
 from bench.evaluation.token_counts import FixedTokenizer, token_counts
@@ -205,35 +206,65 @@ def test_a_tokenizer_that_is_not_there_is_refused_before_any_work(
         lab.evaluate(model, replace(OPTIONS, fixed_tokenizer=str(tmp_path)))
 
 
-def test_raising_n_from_16_to_32_draws_16_more(tmp_path: Path) -> None:
+def test_raising_n_from_16_to_32_draws_16_more_and_a_smaller_n_replaces_nothing(tmp_path: Path) -> None:
     path = locate("zoo:l2s-base")
     mark = fingerprint(path, tmp_path / "fingerprints.json")
     target = EvalTarget(path=path, fingerprint=mark, name="base", model_set="zoo", base=mark, experts={})
     lab = Lab(tmp_path)
+    with Spool(lab.store.spool_dir, "first") as spool:
+        spool.append("checkpoints", {"checkpoint": mark, "model_set": "zoo", "name": "base", "kind": "base"})
+    options = EvalOptions(suite="mini_aime", limit=2, max_new_tokens=48, threads=1)
 
-    def asked(n: int) -> list[Pool]:
-        options = EvalOptions(suite="mini_aime", limit=2, max_new_tokens=48, samples=n, threads=1)
-        return [pool for pool in pools(resolve("mini_aime"), options) if pool.draw.votes]
+    def drawn(n: int) -> EvalReport:
+        return lab.evaluate(target, options, asked=pools(resolve("mini_aime"), replace(options, samples=n)))
 
-    options = EvalOptions(suite="mini_aime", limit=2, threads=1)
-    assert lab.evaluate(target, options, asked=asked(16)).generated == 32
+    assert drawn(16).generated == 2 + 32
     texts = lab.texts()
-    votes = "SELECT metric, value FROM current_scores WHERE metric LIKE 'maj@%' ORDER BY metric"
-    before = {row["metric"]: row["value"] for row in lab.store.rows(votes)}
-    report = lab.evaluate(target, options, asked=asked(32))
-    assert (report.generated, report.reused, report.graded) == (32, 32, 32)
+    before = pool_scores(lab, 16)
+    report = drawn(32)
+    assert (report.generated, report.reused, report.graded) == (32, 2 + 32, 32)
     assert {id: text for id, text in lab.texts().items() if id in texts} == texts
-    after = {row["metric"]: row["value"] for row in lab.store.rows(votes)}
-    assert {"maj@1", "maj@8", "maj@16", "maj@32", "maj@8:toolkit", "maj@32:toolkit"} <= set(after)
-    assert all(after[metric] == value for metric, value in before.items() if metric != "maj@1")
-    tokens = lab.store.rows(
-        "SELECT metric, value FROM current_scores WHERE metric IN ('tokens@32', 'length_mean')"
+    rows = lab.store.rows(
+        "SELECT sample_id, list(sample_index ORDER BY sample_index) AS places, "
+        "count(DISTINCT seed - sample_index) AS firsts FROM responses WHERE draw LIKE 'pool%' GROUP BY sample_id"
     )
-    by_metric = {row["metric"]: row["value"] for row in tokens}
-    assert by_metric["tokens@32"] == pytest.approx(32 * by_metric["length_mean"])
-    indices = lab.store.rows("SELECT DISTINCT sample_index AS k, seed - sample_index AS first FROM responses")
-    assert sorted({row["k"] for row in indices}) == list(range(32))
-    assert len({row["first"] for row in indices}) == 2  # one for each document
+    assert [(row["places"], row["firsts"]) for row in rows] == 2 * [(list(range(32)), 1)]
+    after = pool_scores(lab, 32)
+    assert {"maj@1", "maj@8", "maj@16", "maj@32", "maj@8:toolkit", "maj@32:toolkit"} <= set(after)
+    # Votes are over nested prefixes: those of 8 and 16 are what they were. What is of the whole pool is not.
+    nested = [metric for metric in before if metric.startswith("maj@") and metric != "maj@1"]
+    assert len(nested) == 4 and all(after[metric] == before[metric] for metric in nested)
+    assert after["tokens@32"] == pytest.approx(32 * after["length_mean"])
+
+    fewer = drawn(8)
+    assert (fewer.generated, fewer.graded) == (0, 0)
+    assert pool_scores(lab, 32) == after and pool_scores(lab, 16) == before
+    eight = mean_length(lab, 8)
+    assert pool_scores(lab, 8)["length_mean"] == pytest.approx(eight) != pytest.approx(after["length_mean"])
+    for most, size in ((None, 32), (20, 16), (8, 8)):
+        [row] = leaderboard(lab.store, "mini_aime", samples=most).rows
+        [cell] = row.cells.values()
+        assert cell is not None and max(cell.votes) == size
+        assert [(p.n, p.samples) for p in cell.curve if p.n == 1] == [(1, size)]
+        assert cell.curve[0].tokens is not None
+        assert cell.curve[0].tokens.value == pytest.approx(mean_length(lab, size))
+
+
+def pool_scores(lab: Lab, samples: int) -> dict[str, float]:
+    rows = lab.store.rows(
+        "SELECT metric, value FROM current_scores WHERE draw LIKE 'pool%' AND samples = ?", [samples]
+    )
+    assert len({row["metric"] for row in rows}) == len(rows)
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def mean_length(lab: Lab, samples: int) -> float:
+    """Mean length over the first of each question's answers, from the responses themselves."""
+    [row] = lab.store.rows(
+        "SELECT avg(n_tokens_text) AS mean FROM responses WHERE draw LIKE 'pool%' AND sample_index < ?",
+        [samples],
+    )
+    return float(row["mean"])
 
 
 def test_the_printed_tables_beside_the_measured_one(tmp_path: Path) -> None:

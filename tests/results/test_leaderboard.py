@@ -312,6 +312,33 @@ def test_a_pool_is_compared_by_its_means(store: Store) -> None:
     assert cell.against_base.difference == pytest.approx(0.5) and cell.against_base.test == "t"
 
 
+def test_a_fixed_tokenizer_has_its_own_average_and_change_against_the_expert(store: Store) -> None:
+    counted = {("expert", "gsm"): 40, ("expert", "aime"): 100, ("ties", "gsm"): 20, ("ties", "aime"): 75}
+    rows = pair()
+    for (name, benchmark), tokens in counted.items():
+        responses, verdicts = answers(name, benchmark, [True] * (4 if benchmark == "gsm" else 2))
+        lengths = {row["response_id"]: tokens for row in responses}
+        made = scores((responses, verdicts), expected_n=len(responses), tokens={"one": lengths})
+        rows += [("scores", row) for row in made if row["metric"] == "length_mean@one"]
+    write(store, rows)
+    board = rows_of(leaderboard(store, "mini"))
+    average = board["ties"].length_fixed["one"]
+    assert average is not None and average.value == pytest.approx((20 + 75) / 2)
+    assert board["ties"].length_fixed_reduction["one"] == pytest.approx(((20 / 40 - 1) + (75 / 100 - 1)) / 2)
+    assert board["ties"].length_reduction == pytest.approx(-0.55), "its own tokenizer's stays"
+    assert board["base"].length_fixed == {}
+
+
+def test_votes_that_rest_on_other_questions_are_mentioned(store: Store) -> None:
+    drawn = [response("base", "gsm", 0, k, draw="vote") for k in range(4)]
+    judged = [verdict(r, True) for r in drawn]
+    pool = scores((drawn, judged), expected_n=4, votes=(1, 4))
+    write(store, [*pair(), *(("scores", s) for s in pool)])
+    board = leaderboard(store, "mini")
+    assert board.votes["gsm"] == () and len(board.notes) == 1
+    assert board.notes[0].startswith("gsm: 1 checkpoint(s) have votes over other questions")
+
+
 def test_model_sets_are_kept_apart(store: Store) -> None:
     other = [
         ("checkpoints", checkpoint("base", "base", model_set="other", at=1)),

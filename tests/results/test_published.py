@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from results.published import MEAN, PublishedTable, expert_of, means, published_rows, published_tables
+from results.published import (
+    MEAN,
+    PublishedTable,
+    expert_of,
+    means,
+    published_rows,
+    published_tables,
+    recording,
+)
+from results.published.recording import recorded, stored
 from results.schema import PUBLISHED
+from results.store import Store
+from tests.results.factory import write
 
 SIX = ("gsm8k", "math500", "minerva_ocw", "olympiadbench", "college_math", "aime24")
 
@@ -13,7 +26,7 @@ SIX = ("gsm8k", "math500", "minerva_ocw", "olympiadbench", "college_math", "aime
 def tables() -> dict[str, PublishedTable]:
     return {
         table.source.split("), ")[0].split(" (")[0] + table.source[-1]: table
-        for table in published_tables(SIX)
+        for table in published_tables(published_rows(), SIX)
     }
 
 
@@ -67,7 +80,58 @@ def test_the_cell_that_is_printed_twice_says_so_both_times() -> None:
 
 
 def test_a_suite_that_no_paper_has_measured_has_none() -> None:
-    assert published_tables(("mini_gsm", "mini_math")) == ()
-    assert {b for table in published_tables(("gsm8k",)) for row in table.rows for b in row.accuracy} == {
-        "gsm8k"
+    assert published_tables(published_rows(), ("mini_gsm", "mini_math")) == ()
+    one = published_tables(published_rows(), ("gsm8k",))
+    assert {b for table in one for row in table.rows for b in row.accuracy} == {"gsm8k"}
+
+
+def test_the_database_holds_what_the_files_print_once_and_in_their_order(tmp_path: Path) -> None:
+    store = Store(tmp_path / "leaderboard.duckdb")
+    assert stored(store) == [] and not store.path.exists()
+    rows = recorded(store)
+    printed = published_rows()
+    assert [[row[name] for name in PUBLISHED.key] for row in rows] == [
+        [row[name] for name in PUBLISHED.key] for row in printed
+    ]
+    assert [row["value"] for row in rows] == [float(row["value"]) for row in printed]
+    assert published_tables(rows, SIX) == published_tables(printed, SIX)
+    assert recorded(store) == stored(store) == rows
+    assert store.rows("SELECT count(*) AS n FROM published") == [{"n": len(printed)}]
+    assert store.rows("SELECT DISTINCT run_id[:10] AS run FROM published") == [{"run": "published-"}]
+
+
+def test_a_corrected_number_supersedes_keeps_its_place_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "leaderboard.duckdb")
+    printed = published_rows()
+    recorded(store)
+    corrected = [dict(row) for row in printed]
+    corrected[3]["value"] = "12.5"
+    dropped = corrected.pop(7)
+    monkeypatch.setattr(recording, "published_rows", lambda: corrected)
+    rows = recorded(store)
+    assert [row["value"] for row in rows] == [float(row["value"]) for row in corrected]
+    key = ("source", "method", "benchmark", "metric")
+    history = store.rows(
+        f"SELECT value, note FROM published WHERE {' AND '.join(f'{name} = ?' for name in key)} ORDER BY rowid",
+        [dropped[name] for name in key],
+    )
+    assert [row["value"] for row in history] == [float(dropped["value"]), None]
+    assert "withdrawn" in history[1]["note"]
+    monkeypatch.setattr(recording, "published_rows", lambda: printed)
+    assert [row["value"] for row in recorded(store)] == [float(row["value"]) for row in printed]
+
+
+def test_numbers_of_other_papers_are_left_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "leaderboard.duckdb")
+    other = {
+        "source": "another paper",
+        "model_set": "m",
+        "method": "x",
+        "benchmark": "gsm8k",
+        "metric": "accuracy",
     }
+    write(store, [("published", {**other, "value": 1.0})])
+    rows = recorded(store)
+    assert rows[0]["source"] == "another paper" and len(rows) == len(published_rows()) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from results.scores import document_set, score_rows
+from results.scores import document_set, largest_pools, score_rows
 from tests.results.factory import answers, response, scores, verdict
 
 
@@ -142,3 +142,34 @@ def test_votes_have_intervals_and_a_price() -> None:
     assert 0 < rows["maj@4"]["low"] < 0.5 < rows["maj@4"]["high"] < 1
     assert rows["tokens@4"]["value"] == 200 and rows["tokens@4"]["grader"] is None
     assert "maj@1:toolkit" not in rows and rows["accuracy"]["low"] is None
+
+
+def pooled(size: int) -> list[dict]:
+    """Scores of one question's first `size` answers, of which the later ones are longer and right."""
+    drawn = [response("base", "b", 0, k, draw="vote", n_tokens_text=10 * (k + 1)) for k in range(size)]
+    return scores((drawn, [verdict(r, r["sample_index"] > 1) for r in drawn]), expected_n=1, votes=(1, size))
+
+
+def test_scores_say_how_many_responses_a_question_they_rest_on() -> None:
+    assert {row["samples"] for row in scores(answers("base", "b", [True, False]), expected_n=2)} == {1}
+    assert {row["samples"] for row in pooled(4)} == {4}
+
+
+def test_the_largest_pool_is_shown_whatever_was_scored_last() -> None:
+    two, four = pooled(2), pooled(4)
+    for rows in (two + four, four + two):
+        kept = by_metric(largest_pools(rows))
+        assert (kept["accuracy"]["value"], kept["length_mean"]["value"]) == (0.5, 25)
+        assert kept["maj@2"]["samples"] == 2  # what only the smaller pool has is still there
+        fewer = by_metric(largest_pools(rows, 3))
+        assert (fewer["accuracy"]["value"], fewer["length_mean"]["value"]) == (0, 15) and "maj@4" not in fewer
+        assert len(largest_pools(rows)) == len({row["metric"] for row in rows})
+
+
+def test_scores_over_other_documents_or_graders_are_no_larger_pool() -> None:
+    two, four = pooled(2), pooled(4)
+    for name in ("document_set", "grader", "engine", "draw"):
+        other = [{**row, name: "another"} for row in four]
+        assert len(largest_pools(two + other)) == len(two) + len(other)
+    old = [{**row, "samples": None} for row in two]  # of before it was recorded
+    assert by_metric(largest_pools(four + old))["accuracy"]["samples"] == 4

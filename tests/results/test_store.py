@@ -309,7 +309,7 @@ def test_a_newer_database_or_spool_is_refused(store: Store) -> None:
     spool.path.unlink()
     with duckdb.connect(str(store.path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, now() AT TIME ZONE 'UTC')")
-    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 3\. Update"):
+    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 4\. Update"):
         store.rows("SELECT 1")
 
 
@@ -363,6 +363,7 @@ SINCE = {  # what each version added
         ],
         "scores": ["low", "high", "first_grader"],
     },
+    4: {"scores": ["samples"]},
 }
 
 
@@ -391,6 +392,33 @@ def test_a_database_of_version_2_gets_the_columns_of_answers_and_keeps_its_rows(
     assert store.rows("SELECT n_tokens FROM current_token_counts") == [{"n_tokens": 7}]
     write(store, [("responses", old | {"n_reflections": 9})], "run-3")  # never overwritten
     assert count_nulls(store) == 1
+
+
+def test_a_database_of_version_3_gets_back_the_larger_pool_that_a_smaller_one_replaced(store: Store) -> None:
+    """There both had one key, and the later one was current; what was replaced is still in the table."""
+    measured = {"checkpoint": "base", "model_set": "pair", "benchmark": "aime24", "draw": "pool"}
+    pools = {
+        "run-1": {"maj@1": 0.5, "maj@32": 0.7, "accuracy": 0.5},
+        "run-2": {"maj@1": 0.4, "accuracy": 0.4},
+    }
+    pools["run-2"] |= {"maj@8": 0.6}
+    for run, metrics in pools.items():
+        write(store, [("scores", {**measured, "metric": m, "value": v}) for m, v in metrics.items()], run)
+    greedy = {**measured, "draw": "greedy@512", "metric": "accuracy", "value": 0.2}
+    unknown = {**measured, "draw": "loglikelihood", "metric": "accuracy", "value": 0.3}
+    write(store, [("scores", greedy), ("scores", unknown)], "run-3")
+    make_older(store, 3)
+    rows = store.rows("SELECT draw, metric, samples, value FROM current_scores ORDER BY ALL")
+    assert [tuple(row.values()) for row in rows] == [
+        ("greedy@512", "accuracy", 1, 0.2),
+        ("loglikelihood", "accuracy", None, 0.3),
+        ("pool", "accuracy", 8, 0.4),
+        ("pool", "accuracy", 32, 0.5),
+        ("pool", "maj@1", 8, 0.4),
+        ("pool", "maj@1", 32, 0.5),
+        ("pool", "maj@32", 32, 0.7),
+        ("pool", "maj@8", 8, 0.6),
+    ]
 
 
 def count_nulls(store: Store) -> int:
