@@ -28,6 +28,9 @@ class Completion:
     tokens that the model produced, the end token not counted; `n_tokens_text` is the length of `text`
     re-tokenised with the model's own tokenizer (the Long-to-Short protocol's length);
     `budget` is the effective one: the smaller of `max_new_tokens` and the context left after the prompt.
+    `logprob_sum` is the summed natural log-probability of what a sampled response is made of, the end token that the
+    model wrote included, under the model's own distribution: of temperature 1, over the whole vocabulary, whatever it
+    was sampled with. None of greedy responses, whose votes are one, and where the engine does not know it.
     """
 
     request: Request
@@ -37,6 +40,7 @@ class Completion:
     n_prompt_tokens: int
     budget: int
     finish_reason: Literal["stop", "length"]
+    logprob_sum: float | None = None
 
 
 @dataclass(frozen=True)

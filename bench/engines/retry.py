@@ -17,7 +17,8 @@ from bench.errors import BadInput
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response
 
-BUSY = {408, 425, 429}  # beside every status from 500 on
+BUSY = {408, 425, 429}  # beside every status from 500 on but one
+NOT_IMPLEMENTED = 501
 SHOWN = 600  # characters of a server's message
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,10 @@ class Failure(Exception):
         self.after = after
 
 
+class Refused(BadInput):
+    """A request that the server understood and will not answer."""
+
+
 async def post(
     client: AsyncClient,
     url: str,
@@ -56,8 +61,8 @@ async def post(
 ) -> dict[str, Any]:
     """The server's JSON answer; tried again while the server is away, busy (429, 408) or failing (5xx).
 
-    `check` raises Failure for an answer that is worth another attempt. Raises BadInput when nothing helps, and at
-    once, with the server's message, for a request that it refuses.
+    `check` raises Failure for an answer that is worth another attempt. Raises BadInput when nothing helps, and
+    Refused at once, with the server's message, for a request that it refuses.
     """
     failures, started = 0, 0.0
     while True:
@@ -88,16 +93,16 @@ async def _attempt(client: AsyncClient, url: str, body: dict[str, Any]) -> dict[
 
 
 def checked(response: Response, url: str) -> dict[str, Any]:
-    """The JSON object of an answer. Raises Failure for what may pass, BadInput for a refusal."""
+    """The JSON object of an answer. Raises Failure for what may pass, Refused for what will not."""
     status = response.status_code
-    if status in BUSY or status >= 500:
+    if status in BUSY or (status >= 500 and status != NOT_IMPLEMENTED):
         raise Failure(f"HTTP {status} {message(response)}", _retry_after(response.headers.get("Retry-After")))
     if status >= 300:
         hint = {
             401: " (the key is read from the environment variable OPENAI_API_KEY)",
             404: " (--server-url is the address up to and with /v1)",
         }.get(status, "")
-        raise BadInput(f"{url} refused the request with HTTP {status}: {message(response)}{hint}")
+        raise Refused(f"{url} refused the request with HTTP {status}: {message(response)}{hint}")
     try:
         found = response.json()
     except ValueError as error:

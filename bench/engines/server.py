@@ -12,6 +12,7 @@ same cannot be seen from here. A server does not say its dtype either: `--dtype`
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Likelihood, Request
 from bench.engines.gathering import as_finished
 from bench.engines.likelihood import Pair, encoded
-from bench.engines.retry import Failure, Retry, post
+from bench.engines.retry import Failure, Refused, Retry, post
 from bench.engines.served import Served, address, connection, served
 from bench.engines.texts import Job, TextEngine, Tokens, end_ids, load_tokenizer
 from bench.errors import BadInput
@@ -85,6 +86,8 @@ class ServerEngine(TextEngine):
         self.end_ids = end_ids(configs, self.tokenizer)
         self.vocabulary: int = configs[0].vocab_size
         self.context = model.context or getattr(configs[0], "max_position_embeddings", None)
+        # SGLang's are of the sampling's distribution, and another number than every other engine's.
+        self._asks_logprobs = model.by != "sglang"
         self._said = False
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
@@ -135,8 +138,14 @@ class ServerEngine(TextEngine):
         return AsyncClient(timeout=timeout, limits=limits, **connection(self.served.url))
 
     async def _answer(self, client: AsyncClient, job: Job) -> Completion:
-        url = f"{self.served.url}/completions"
-        reply = await post(client, url, self._body(job), self.retry, self._checked)
+        url, body = f"{self.served.url}/completions", self._body(job)
+        try:
+            reply = await post(client, url, body, self.retry, self._checked)
+        except Refused:
+            if body.pop("logprobs", None) is None:
+                raise
+            reply = await post(client, url, body, self.retry, self._checked)  # or it was about something else
+            self._asks_logprobs = False
         return self._completion(job, reply)
 
     def _body(self, job: Job) -> dict[str, Any]:
@@ -152,6 +161,8 @@ class ServerEngine(TextEngine):
         if sampling.temperature > 0:
             # SGLang keeps seeds in 32 bits, and heeds them under --enable-deterministic-inference only.
             body["seed"] = job.request.seed % 2**31 if self.served.by == "sglang" else job.request.seed
+            if self._asks_logprobs:  # of the chosen tokens alone, where that can be said
+                body["logprobs"] = 0 if self.served.by == "vllm" else 1
         if self.served.by is None:
             return {**body, **({"stop": list(sampling.stop)} if sampling.stop else {})}
         ends, strings = self.stops(sampling.stop)
@@ -181,7 +192,8 @@ class ServerEngine(TextEngine):
         if isinstance(ids := choice.get("token_ids"), list):
             ends, strings = self.stops(job.request.sampling.stop)
             ended = choice["finish_reason"] == "stop"
-            tokens = Tokens(job, ids[:-1] if ended and ids and ids[-1] in ends else ids, ended)
+            written = ids[:-1] if ended and ids and ids[-1] in ends else ids
+            tokens = Tokens(job, written, ended, _logprob_sum(job, choice))
             [found] = self.completions([tokens], strings)
         else:
             found = self._from_text(job, choice, usage.get("completion_tokens"))
@@ -219,6 +231,7 @@ class ServerEngine(TextEngine):
             n_prompt_tokens=len(job.prompt),
             budget=job.budget,
             finish_reason=choice["finish_reason"],
+            logprob_sum=_logprob_sum(job, choice),
         )
 
     def _say_estimated(self) -> None:
@@ -228,6 +241,18 @@ class ServerEngine(TextEngine):
                 self.served.url,
             )
         self._said = True
+
+
+def _logprob_sum(job: Job, choice: dict[str, Any]) -> float | None:
+    """The sum over all tokens of a sampled answer, in the standard's layout or that of chats; None where one is
+    missing."""
+    found = choice.get("logprobs")
+    if job.request.sampling.temperature == 0 or not isinstance(found, dict):
+        return None
+    content = [entry.get("logprob") for entry in found.get("content") or [] if isinstance(entry, dict)]
+    values = found.get("token_logprobs") or content
+    known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    return math.fsum(known) if known and len(known) == len(values) else None
 
 
 def _budget(done: Completion) -> int:

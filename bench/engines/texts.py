@@ -28,11 +28,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the model wrote for a job, end token removed; `ended` tells whether it stopped by itself."""
+    """What the model wrote for a job, end token removed; `ended` tells whether it stopped by itself.
+
+    `logprob_sum` is as in `Completion`: of the end token too.
+    """
 
     job: Job
     ids: list[int]
     ended: bool
+    logprob_sum: float | None = None
 
 
 class TextEngine:
@@ -93,6 +97,7 @@ class TextEngine:
                 n_prompt_tokens=len(tokens.job.prompt),
                 budget=tokens.job.budget,
                 finish_reason=reason,
+                logprob_sum=tokens.logprob_sum,
             )
             for tokens, (text, n_generated, reason), length in zip(group, answers, lengths, strict=True)
         ]

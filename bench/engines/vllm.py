@@ -153,6 +153,8 @@ class VLLMEngine(TextEngine):
             # The end tokens of `hf`, neither more nor fewer.
             ignore_eos=True,
             stop_token_ids=sorted(id for id in ends if id < self.vocabulary),
+            logprobs=0 if asked.temperature > 0 else None,  # of the chosen tokens alone
+            flat_logprobs=True,  # numbers in lists: ten thousand objects a response would fill the memory
             # Texts are decoded from tokens here; vLLM decodes only to find stop strings.
             detokenize=bool(strings),
             # Pieces, as FINAL_ONLY would keep the first child of n until the last one is done.
@@ -174,7 +176,7 @@ class VLLMEngine(TextEngine):
             ends, _ = self.stops(child.job.request.sampling.stop)
             stopped = piece.finish_reason == "stop"
             ids = child.ids[:-1] if stopped and child.ids and child.ids[-1] in ends else child.ids
-            yield Tokens(child.job, ids, ended=stopped)
+            yield Tokens(child.job, ids, ended=stopped, logprob_sum=piece.cumulative_logprob)
         if not children:
             del under_way[output.request_id]
 

@@ -126,6 +126,7 @@ def _started(path: Path, dtype: str, options: EngineOptions) -> Any:
         "dtype": dtype,
         "tensor_parallel_size": options.tensor_parallel or 1,
         "generation_config": "vllm",  # not the model's defaults: every setting is asked for
+        "logprobs_mode": "raw_logprobs",  # before temperature and top_p, as every engine records them
         "disable_log_stats": True,
         "max_model_len": -1,  # all that the cache can hold of it
     }

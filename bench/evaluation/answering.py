@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.engines.contract import Choice, Completion, Engine, Request
 from bench.evaluation.questions import Ask, Pool
-from tasks.l2s.flags import flags
+from tasks.l2s.flags import flags, opens_think_block
 
 if TYPE_CHECKING:
     from bench.evaluation.experts import Expert
@@ -56,7 +56,7 @@ class _ThinkBlocks:
 
 
 def _text(completion: Completion, blocks: _ThinkBlocks) -> dict[str, Any]:
-    found = flags(completion.text)
+    found = flags(completion.text, thinking=opens_think_block(completion.request.prompt))
     return {
         "response_id": completion.request.id,
         "max_new_tokens": completion.request.sampling.max_new_tokens,
@@ -70,6 +70,7 @@ def _text(completion: Completion, blocks: _ThinkBlocks) -> dict[str, Any]:
         "n_think_tokens": blocks.tokens(found.think),
         "ends_with_code_fence": found.code_fence,
         "complete_box": found.complete_box,
+        "logprob_sum": completion.logprob_sum,
     }
 
 

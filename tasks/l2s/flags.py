@@ -37,27 +37,32 @@ class Flags:
     complete_box: bool
 
 
-def flags(text: str) -> Flags:
-    """The flags of a response, in time linear in its length."""
+def flags(text: str, *, thinking: bool = False) -> Flags:
+    """The flags of a response, in time linear in its length; `thinking`: its prompt has opened a think block."""
     return Flags(
         reflections=sum(1 for _ in _REFLECTION.finditer(text)),
-        think=think_block(text),
+        think=think_block(text, opened=thinking),
         code_fence="boxed" not in text and text.rstrip().endswith("```"),
         complete_box=last_boxed(text) is not None,
     )
 
 
-def think_block(text: str) -> str | None:
+def opens_think_block(prompt: str) -> bool:
+    """Whether a prompt ends in an open think block, as the chat templates of some reasoning models do."""
+    return prompt.rstrip().endswith(_OPEN)
+
+
+def think_block(text: str, *, opened: bool = False) -> str | None:
     """The text between `<think>` and `</think>`, or None when neither stands there.
 
-    A block that is never closed (cut off at the budget) reaches to the end; where only the end stands, the chat
-    template had opened the block in the prompt, so it reaches from the start.
+    A block that is never closed (cut off at the budget) reaches to the end; one that the prompt had `opened`, or of
+    which only the end stands, reaches from the start.
     """
-    opened, closed = text.find(_OPEN), text.find(_CLOSE)
-    if opened < 0 and closed < 0:
-        return None
-    if opened < 0 or 0 <= closed < opened:
+    begin, closed = text.find(_OPEN), text.find(_CLOSE)
+    if begin < 0 and closed < 0:
+        return text if opened else None
+    if begin < 0 or 0 <= closed < begin:
         return text[:closed]
-    start = opened + len(_OPEN)
+    start = begin + len(_OPEN)
     end = text.find(_CLOSE, start)
     return text[start:] if end < 0 else text[start:end]

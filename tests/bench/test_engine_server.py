@@ -243,7 +243,7 @@ def test_what_is_asked_of_vllm_leaves_nothing_to_the_servers_defaults(checkpoint
     answers(engine(checkpoint, state, concurrency=1), requests(["abc", "abc"], warm))
     assert state.seen[0] == {
         "model": "tiny", "prompt": "abc", "max_tokens": 7, "temperature": 0.3, "top_p": 0.9, "seed": 2**62,
-        "stop": ["\n\n"], "stop_token_ids": [1], "return_token_ids": True, "top_k": -1, "min_p": 0.0,
+        "logprobs": 0, "stop": ["\n\n"], "stop_token_ids": [1], "return_token_ids": True, "top_k": -1, "min_p": 0.0,
         "repetition_penalty": 1.0, "ignore_eos": True, "presence_penalty": 0.0, "frequency_penalty": 0.0,
     }  # fmt: skip
     assert [body["seed"] for body in state.seen] == [2**62, 2**62 + 1]
@@ -257,8 +257,75 @@ def test_sglang_gets_seeds_of_32_bits_and_an_unknown_server_the_standards_fields
     assert state.seen[0]["seed"] == 2**62 % 2**31
     other = serve(by="someone")
     answers(engine(checkpoint, other), requests(["abc"], warm))
-    assert set(other.seen[0]) == {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop"}
-    assert other.seen[0]["stop"] == ["Z", "<eos>"]
+    standard = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "logprobs", "stop"}
+    assert set(other.seen[0]) == standard and other.seen[0]["stop"] == ["Z", "<eos>"]
+
+
+WARM = Sampling(max_new_tokens=40, temperature=0.3)
+
+
+@pytest.mark.parametrize("by", ["vllm", "someone"])
+def test_log_probabilities_are_asked_of_samples_and_summed_over_their_tokens(
+    checkpoint: Path, serve: Serve, by: str
+) -> None:
+    state = serve(by=by)
+    [one] = answers(engine(checkpoint, state), requests(["abc"], WARM)).values()
+    assert one.logprob_sum == 4 * -0.25  # three letters and the end token
+    [greedy] = answers(engine(checkpoint, state), requests(["abc"])).values()
+    assert greedy.logprob_sum is None and "logprobs" not in state.seen[1]
+    assert state.seen[0]["logprobs"] == (0 if by == "vllm" else 1)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "expected"),
+    [
+        ({"content": [{"logprob": -1.0}, {"logprob": -0.5}]}, -1.5),  # the layout of chats
+        ({"token_logprobs": [None, -0.5]}, None),
+        ({"token_logprobs": []}, None),
+        (None, None),
+        ("none", None),
+    ],
+)
+def test_log_probabilities_that_are_not_all_there_are_not_recorded(
+    checkpoint: Path, serve: Serve, logprobs: Any, expected: float | None
+) -> None:
+    def told(answer: dict[str, Any]) -> dict[str, Any]:
+        answer["choices"][0]["logprobs"] = logprobs
+        return answer
+
+    [one] = answers(engine(checkpoint, serve(by="someone", reply=told)), requests(["abc"], WARM)).values()
+    assert (one.text, one.logprob_sum) == ("cba", expected)
+
+
+@pytest.mark.parametrize("status", [400, 403, 422, 501])
+def test_a_server_that_gives_no_log_probabilities_answers_without(
+    checkpoint: Path, serve: Serve, status: int
+) -> None:
+    state = serve(by="someone")
+
+    def refuse(prompt: str, attempt: int) -> Fault:
+        asked = "logprobs" in state.seen[-1]
+        return (status, {}, {"error": {"message": "no logprobs here"}}) if asked else None
+
+    state.fault = refuse
+    found = answers(engine(checkpoint, state, concurrency=1), requests(PROMPTS, WARM))
+    assert texts(found) == BACKWARDS and {one.logprob_sum for one in found.values()} == {None}
+    assert len(state.seen) == len(PROMPTS) + 1, "asked once, and no more"
+
+
+def test_a_refusal_that_is_about_something_else_still_ends_the_run(checkpoint: Path, serve: Serve) -> None:
+    state = serve(fault=lambda prompt, n: (400, {}, {"error": {"message": "too long"}}))
+    with pytest.raises(BadInput, match="HTTP 400: too long"):
+        answers(engine(checkpoint, state, concurrency=1), requests(["abc"], WARM))
+    assert len(state.seen) == 2
+
+
+def test_sglang_is_not_asked_for_log_probabilities_of_the_tempered_distribution(
+    checkpoint: Path, serve: Serve
+) -> None:
+    state = serve(by="sglang")
+    [one] = answers(engine(checkpoint, state), requests(["abc"], WARM)).values()
+    assert one.logprob_sum is None and "logprobs" not in state.seen[0]
 
 
 def test_the_effective_budget_is_what_the_served_context_leaves(checkpoint: Path, serve: Serve) -> None:

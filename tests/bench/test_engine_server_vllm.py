@@ -27,6 +27,7 @@ from bench.engines.vllm import installed
 from bench.models.checkpoint import locate
 from tasks.contract import Sampling
 from tests.bench.command import bench_json
+from tests.helpers import logprobs
 
 pytestmark = [
     pytest.mark.vllm,
@@ -111,6 +112,14 @@ def answers(engine: Engine, asked: Sequence[Request]) -> dict[str, Completion]:
 
 def pool(n: int, sampling: Sampling = WARM) -> list[Request]:
     return [Request(f"k{k}", PROMPTS[0], sampling, seed=2**62 + k) for k in range(n)]
+
+
+def test_a_sampled_response_has_its_log_probability_before_temperature_and_top_p(
+    engine: ServerEngine, reference: Engine
+) -> None:
+    warm = Sampling(60, temperature=0.6, top_p=0.9)
+    assert logprobs.check(engine, reference, pool(12, warm)) == {True, False}
+    assert {one.logprob_sum for one in answers(engine, pool(1, Sampling(8))).values()} == {None}
 
 
 def test_who_it_is_is_asked(server: Server, engine: ServerEngine) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from bench.engines.contract import Completion, Engine, Request
 from bench.engines.vllm import VLLMEngine, installed
 from bench.errors import BadInput
 from bench.models.checkpoint import locate
+from results.store import Store
 from tasks.contract import Sampling
 from tests.bench import tiny
 from tests.bench.command import BENCH, bench, bench_json, environment
+from tests.helpers import logprobs
 
 pytestmark = [
     pytest.mark.vllm,
@@ -154,6 +157,15 @@ def test_sampling_follows_the_distribution_of_the_model(engine: VLLMEngine, refe
         seen = sum(answer.text == text for answer in first.values()) / n
         assert abs(seen - p) < 5 * (p * (1 - p) / n) ** 0.5 + 1e-9
     assert {answer.text for answer in first.values()} <= {text for text, p in expected.items() if p > 0}
+
+
+def test_a_sampled_response_has_its_log_probability_before_temperature_and_top_p(
+    engine: VLLMEngine, reference: Any
+) -> None:
+    warm = Sampling(60, temperature=0.6, top_p=0.9)
+    assert logprobs.check(engine, reference, pool(12, warm)) == {True, False}
+    assert logprobs.check(engine, reference, pool(4, replace(warm, stop=(".",)))) <= {True, False}
+    assert {one.logprob_sum for one in answers(engine, pool(2, Sampling(8))).values()} == {None}
 
 
 def test_responses_come_as_they_finish_and_a_pool_is_not_held_back(engine: VLLMEngine) -> None:
@@ -287,3 +299,26 @@ def test_a_killed_run_leaves_no_process_of_vllm(tmp_path: Path, moment: str) -> 
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert until(lambda: not alive(token), 30), alive(token)
+
+
+def test_a_tie_of_stored_responses_goes_to_the_more_probable_answer(tmp_path: Path) -> None:
+    """Two samples that differ are a tie; by hand from the rows, without the code that votes."""
+    bench("eval", "--engine", "vllm", "--dtype", "float32", "--model", "zoo:l2s-base", "--suite", "mini_aime",
+          "--limit", "60", "--samples", "2", "--runs", "runs", cwd=tmp_path)  # fmt: skip
+    store = Store(tmp_path / "runs" / "leaderboard.duckdb")
+    rows = store.rows(
+        "SELECT sample_id, vote, correct, logprob_sum AS p FROM responses JOIN verdicts USING (response_id) "
+        "WHERE draw = 'pool' ORDER BY sample_id, sample_index"
+    )
+    assert len(rows) == 120 and all(row["p"] < 0 for row in rows)
+    assert store.rows("SELECT count(logprob_sum) AS n FROM responses WHERE draw = 'greedy'") == [{"n": 0}]
+    right, decided = 0, 0
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        first = one if one["vote"] is not None else two
+        tied = None not in (one["vote"], two["vote"]) and one["vote"] != two["vote"]
+        winner = two if tied and two["p"] > one["p"] else first
+        decided += winner is two and tied
+        right += bool(winner["correct"] and winner["vote"] is not None)
+    assert decided > 5, "the rule had something to decide"
+    [score] = store.rows("SELECT value FROM current_scores WHERE metric = 'maj@2'")
+    assert score["value"] == pytest.approx(right / 60)

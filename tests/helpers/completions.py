@@ -99,6 +99,8 @@ class Completions:
         }
         if body.get("return_token_ids"):
             choice |= {"token_ids": ids, "prompt_token_ids": prompt}
+        if "logprobs" in body:
+            choice["logprobs"] = {"token_logprobs": [-0.25] * len(ids)}
         usage = {"prompt_tokens": len(prompt), "completion_tokens": len(ids)}
         return self.reply({"object": "text_completion", "choices": [choice], "usage": usage})
 

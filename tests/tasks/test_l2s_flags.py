@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.l2s.flags import REFLECTIONS, flags, think_block
+from tasks.l2s.flags import REFLECTIONS, flags, opens_think_block, think_block
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,14 @@ def test_reflections(text: str, n: int) -> None:
 @given(st.lists(st.sampled_from(REFLECTIONS), max_size=20))
 def test_every_keyword_counts_once(words: list[str]) -> None:
     assert flags(" and ".join(words).upper()).reflections == len(words)
+
+
+def test_a_block_that_the_prompt_had_opened_reaches_from_the_start_also_where_it_was_cut_off() -> None:
+    assert opens_think_block("Assistant:<think>\n") and not opens_think_block("<think>x</think> y")
+    assert flags("so 1 + 1", thinking=True).think == "so 1 + 1"
+    assert flags("so</think>2", thinking=True).think == "so"
+    assert flags("<think>a</think>b", thinking=True).think == "a"  # the model opens it once more
+    assert flags("so 1 + 1").think is None
 
 
 @pytest.mark.parametrize(
