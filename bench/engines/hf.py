@@ -25,6 +25,7 @@ from bench.engines.contract import (
 )
 from bench.engines.likelihood import encoded
 from bench.engines.texts import TextEngine, end_ids, load_tokenizer
+from bench.engines.waiting import set_waiting
 from bench.errors import BadInput, unknown
 from bench.models.loading import load_body, load_model, with_head
 
@@ -109,9 +110,7 @@ class HFEngine(TextEngine):
         threads: int | None = None,
         answers: Answers = "text",
     ) -> None:
-        # Threads that wait by spinning stop each other on a busy machine: ten times slower was measured
-        # beside two other processes on two cores. Read once, when torch is first imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        set_waiting(os.environ)
         import torch
 
         if batch_size is not None and batch_size < 1:
@@ -126,6 +125,11 @@ class HFEngine(TextEngine):
         self.batch_size = batch_size or _default_batch_size(self.config, self.model.dtype.itemsize)
         self.end_ids = set()
         if answers == "text":
+            from bench.engines.attention import use_grouped
+            from bench.engines.packing import pack
+
+            use_grouped(self.model)
+            pack(self.model)
             self.end_ids = end_ids((self.model.generation_config, self.config), self.tokenizer)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[list[Completion]]:
