@@ -8,13 +8,15 @@ first response is graded.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput, unknown
 from bench.evaluation.clusters import Answer, clustered
+from results import text
 from results.voting import RULES, Ballot, maj_at
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256  # responses between two reports of progress
 VOTE_SIZES = (8, 16, 32)
+PERCENTAGES = ("percent", "standard error")
 LIMITS = ("time limit", "memory limit", "length limit", "process ended")  # how the graders' reasons begin
 
 
@@ -63,7 +66,8 @@ def read_outputs(path: Path, benchmark: str) -> list[Question]:
     if benchmark not in L2S_BENCHMARKS:
         raise unknown("benchmark", benchmark, L2S_BENCHMARKS)
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        # utf-8-sig: some tools begin a file with a byte order mark
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BadInput(f"cannot read {path}: {reason}; it must hold one JSON object per line") from error
@@ -148,7 +152,8 @@ def _ballots(
 
 
 def summary(graded: Graded) -> list[dict[str, Any]]:
-    """A row per number: accuracy of each grader, majority votes under both rules. Percentages, with n questions."""
+    """A row per number: accuracy of each grader, majority votes under both rules. Percentages, with n questions; the
+    standard error is None for a single question."""
     rows = []
     for name, verdicts in graded.verdicts.items():
         pools = _pools(graded.questions, verdicts)
@@ -167,22 +172,44 @@ def _vote_sizes(questions: Sequence[Question]) -> list[int]:
 
 def _row(grader: str, metric: str, estimate: Estimate | None, questions: int) -> dict[str, Any]:
     assert estimate is not None  # there is at least one question, and each pool is large enough
-    error = "-" if estimate.stderr is None else f"{100 * estimate.stderr:.1f}"
+    error = None if estimate.stderr is None else 100 * estimate.stderr
     return {
-        "grader": grader, "metric": metric, "percent": f"{100 * estimate.value:.1f}", "standard error": error,
+        "grader": grader, "metric": metric, "percent": 100 * estimate.value, "standard error": error,
         "questions": questions,
     }  # fmt: skip
 
 
+def listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `summary` as a person reads them: one decimal, and a dash where there is no number."""
+
+    def shown(name: str, value: Any) -> Any:
+        if name not in PERCENTAGES:
+            return value
+        return text.MISSING if value is None else f"{value:.1f}"
+
+    return [{name: shown(name, value) for name, value in row.items()} for row in rows]
+
+
 def notes(graded: Graded) -> list[str]:
-    """What the numbers do not say: flips, answers not found, limits that were met."""
+    """What the numbers do not say: flips, answers not found, limits that were met, votes that could not be taken."""
     total = len(graded.places)
     lines = [f"{graded.flips} of {total} verdicts flip between {' and '.join(graded.verdicts)}."]
     for name, verdicts in graded.verdicts.items():
         none = sum(v.extracted is None for v in verdicts)
         limits = sum(v.why.startswith(LIMITS) for v in verdicts)
         lines.append(f"{name}: no answer found in {none}, stopped at a limit {limits}.")
-    return lines
+    return [*lines, *_uneven(graded.questions)]
+
+
+def _uneven(questions: Sequence[Question]) -> list[str]:
+    """Says so where questions have different numbers of responses: a vote takes as many of each."""
+    fewest = min(questions, key=lambda question: len(question.responses))
+    few, most = len(fewest.responses), max(len(question.responses) for question in questions)
+    if few == most:
+        return []
+    if few == 1:
+        return [f"No majority vote: line {fewest.line} has one response, others have up to {most}."]
+    return [f"Votes are over the first {few} responses of each question: line {fewest.line} has no more."]
 
 
 def records(graded: Graded) -> Iterator[dict[str, Any]]:
@@ -194,10 +221,14 @@ def records(graded: Graded) -> Iterator[dict[str, Any]]:
         }
 
 
-def check_out(out: Path) -> None:
-    """Refuse a place that cannot be written before the work is done."""
+def check_out(out: Path, file: Path) -> None:
+    """Refuse, before the work is done, a place that cannot be written, and the file that is graded."""
     if out.is_dir() or not out.resolve().parent.is_dir():
         raise BadInput(f"cannot write {out}: give a file in a folder that exists")
+    if out.exists() and out.samefile(file):
+        raise BadInput(f"--out {out} is the file that is graded: give another one, or its responses are lost")
+    if not os.access(out if out.exists() else out.resolve().parent, os.W_OK):
+        raise BadInput(f"cannot write {out}: no permission; give another place")
 
 
 def write_verdicts(graded: Graded, out: Path) -> None:

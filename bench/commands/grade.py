@@ -26,7 +26,7 @@ def grade(
 
     questions = grading.read_outputs(file, benchmark)
     if out is not None:
-        grading.check_out(out)
+        grading.check_out(out, file)
     with status() as progress:
         graded = grading.grade_outputs(
             questions, benchmark, advance=lambda done, of: progress(f"graded {done} of {of} responses")
@@ -35,7 +35,7 @@ def grade(
         grading.write_verdicts(graded, out)
     rows, notes = grading.summary(graded), grading.notes(graded)
     whole = {"scores": rows, "flips": graded.flips, "notes": notes}
-    show_rows(f"grade: {benchmark}", rows, json=json, whole=whole)
+    show_rows(f"grade: {benchmark}", grading.listed(rows), json=json, whole=whole)
     if not json:
         for note in notes:
             say(note)
