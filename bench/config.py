@@ -55,7 +55,8 @@ class Experiment(BaseModel):
     """A whole experiment by name: what is merged, how, and what it is evaluated on.
 
     `methods` are METHOD or METHOD@PRESET. Those of `with_data` need examples that the suite does not have: they are
-    planned with the others, and merged one by one with `bench merge --data`.
+    planned with the others, and merged one by one with `bench merge --data`. `settings` are parameters of every one
+    of its methods.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,7 @@ class Experiment(BaseModel):
     models: str
     methods: tuple[str, ...]
     with_data: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

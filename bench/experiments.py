@@ -3,22 +3,33 @@ over it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.config import Experiment, experiment
 from bench.errors import BadInput, unknown
+from bench.recipe import parse_settings
 
 METHOD, SUITE = "fim_ties", "mini_l2s"  # where nothing is said
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Methods, suite and model set of a command; `left_out` are methods that need examples of one's own."""
+    """Methods, suite and model set of a command; `left_out` are methods that need examples of one's own.
+
+    `settings` are parameters of all methods.
+    """
 
     methods: tuple[str, ...]
     suite: str
     models: str | None
     left_out: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def set_with(self, given: Sequence[str] | None) -> list[str]:
+        """The parameters as --set has them: the experiment's, and over them those of the command line."""
+        said = parse_settings(list(given or []))
+        return [f"{name}={value}" for name, value in {**self.settings, **said}.items()]
 
 
 def wanted(
@@ -39,7 +50,7 @@ def wanted(
     found = experiment(name)
     chosen = tuple(_of(found, text) for text in given)
     left_out = tuple(text for text in found.with_data if text not in chosen)
-    return Wanted(chosen or found.methods, suite or found.suite, found.models, left_out)
+    return Wanted(chosen or found.methods, suite or found.suite, found.models, left_out, found.settings)
 
 
 def _of(found: Experiment, text: str) -> str:

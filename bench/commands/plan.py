@@ -62,7 +62,7 @@ def plan(
     said = Context(context_length, rope_from)
     if mergekit is None:
         asked = wanted(experiment, method=method, suite=suite, models=models, base=base, experts=expert)
-        recipes = _recipes(asked, base, expert, set_, said)
+        recipes = _recipes(asked, base, expert, asked.set_with(set_), said)
     else:
         if models or experiment:
             raise BadInput("--mergekit says what to merge: leave out --models and --experiment")

@@ -42,15 +42,15 @@ def show_rows(title: str, rows: list[dict[str, Any]], *, json: bool, whole: Any 
 
 def show_board(board: Board, *, json: bool, extra: Mapping[str, Any]) -> None:
     """The leaderboard with what must be known beside it; `extra` goes into the JSON."""
+    from bench.lm_eval import is_lm_eval
     from bench.show_board import board_tables, grader_lines
 
     if json:
         show_json({"board": board, **extra})
         return
     if not board.rows:
-        say(
-            f"No rows for {board.suite} ({board.split} split) yet: `bench run --suite {board.suite}` makes some."
-        )
+        command = "bench lm-eval" if is_lm_eval(board.suite) else f"bench run --suite {board.suite}"
+        say(f"No rows for {board.suite} ({board.split} split) yet: `{command}` makes some.")
     for one in board_tables(board):
         show(one)
         show("")

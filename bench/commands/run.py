@@ -63,7 +63,7 @@ def run(
         models=asked.models,
         base=base,
         experts=expert or [],
-        settings=set_ or [],
+        settings=asked.set_with(set_),
         runs=place.runs,
         db=place.database,
         say=say,

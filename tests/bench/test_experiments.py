@@ -91,6 +91,15 @@ def test_without_an_experiment_nothing_changes() -> None:
     assert (said.methods, said.suite, said.models) == (("ties", "dare"), "l2s", "m")
 
 
+def test_an_experiments_settings_hold_for_every_method_and_set_goes_over_them() -> None:
+    """The study drops the expert's head where the base has none of its own: so do rows beside its numbers."""
+    found = wanted("l2s_1.5b", **NOTHING)
+    assert found.set_with(None) == ["tied_mismatch=follow_base"]
+    assert found.set_with(["keep=0.3", "tied_mismatch=untie"]) == ["tied_mismatch=untie", "keep=0.3"]
+    assert wanted("l2s_7b", **NOTHING).set_with(["keep=0.3"]) == ["keep=0.3"]
+    assert wanted(None, **NOTHING).set_with([]) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -105,7 +114,8 @@ def test_what_contradicts_an_experiment_is_refused(options: dict[str, Any], mess
         wanted("l2s_7b", **{**NOTHING, **options})
     with pytest.raises(BadInput, match="experiment 'l2s_70b'. Did you mean"):
         wanted("l2s_70b", **NOTHING)
-    assert set(Experiment.model_fields) == {"name", "title", "suite", "models", "methods", "with_data"}
+    fields = {"name", "title", "suite", "models", "methods", "with_data", "settings"}
+    assert set(Experiment.model_fields) == fields
 
 
 @pytest.mark.parametrize(("name", "tied"), [("l2s_1.5b", True), ("l2s_7b", False)])
@@ -139,6 +149,8 @@ def test_the_real_pairs_are_planned_from_headers_of_the_hub(tmp_path: Path, name
         assert plan["mismatches"] == [] and plan["config"]["max_position_embeddings"] == 16384
         assert plan["label"].endswith(" context_length=16384") and plan["base"] == found.base
         assert any("more than the 4096 of" in note for note in plan["notes"])
+        said = [note for note in plan["notes"] if "tied_mismatch=" in note]
+        assert ["follow_base" in note for note in said] == ([True] if tied else [])
         assert plan["n_parameters"] > 0 and plan["cost"]["write_bytes"] > 0
     assert "--context-length N" in " ".join(bare.stdout.split())
     assert not list((tmp_path / "home").rglob("*.safetensors"))
