@@ -12,6 +12,8 @@ from results import browse
 from results.board import Board
 from results.errors import StoreError
 from results.leaderboard import leaderboard
+from results.published import PublishedTable, published_tables
+from results.published.recording import stored
 from results.store import Store
 
 WAIT_SECONDS = 5.0  # for a run that writes just now, before the page says so
@@ -27,6 +29,11 @@ def measured(path: Path) -> list[browse.Measured]:
 def board(path: Path, **selection: Any) -> Board:
     """The leaderboard; arguments as for `results.leaderboard.leaderboard`."""
     return _ask(lambda: _board(str(path), Store(path).stamp(), selection))
+
+
+def published(path: Path, benchmarks: tuple[str, ...]) -> tuple[PublishedTable, ...]:
+    """The printed tables on these benchmarks, where somebody has asked for them: `bench table SUITE --published`."""
+    return published_tables(_ask(lambda: _published(str(path), Store(path).stamp())), benchmarks)
 
 
 def draws(path: Path, checkpoint: str, benchmark: str, split: str) -> list[str]:
@@ -48,6 +55,11 @@ def _measured(path: str, stamp: tuple[int, ...]) -> list[browse.Measured]:
 @st.cache_data(show_spinner="Reading the scores", max_entries=32)
 def _board(path: str, stamp: tuple[int, ...], selection: dict[str, Any]) -> Board:
     return leaderboard(Store(path, wait_seconds=WAIT_SECONDS), **selection)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _published(path: str, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
+    return stored(Store(path, wait_seconds=WAIT_SECONDS))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

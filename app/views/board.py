@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import notes, table
+from app import data, notes, reported, table
 from app.filters import View
 from results import text
 from results.board import Board, Cell, Row
@@ -30,6 +30,7 @@ def show(view: View) -> None:
     for note in board.notes:
         st.info(note, icon=":material/info:")
     _legend(board)
+    _reported(view, board)
 
 
 CARDS = 5  # what fits beside each other with readable names
@@ -111,6 +112,23 @@ def _legend(board: Board) -> None:
     st.caption(LEGEND)
     lines = [f"**{name}**: {'; '.join(kinds)}" for name, kinds in _protocols(board).items()]
     st.caption("  \n".join([*lines, *notes.reconstructions(board.rows)]))
+
+
+def _reported(view: View, board: Board) -> None:
+    """What papers print on the same benchmarks, folded away; nothing where the database has none."""
+    tables = data.published(view.database, board.benchmarks)
+    if not tables:
+        return
+    with st.expander("Reported in papers, not measured here"):
+        for one in tables:
+            st.markdown(f"**{one.source}** · {one.model_set}")
+            frame = reported.frame(one, board.benchmarks)
+            st.dataframe(
+                frame.style.format(precision=1, na_rep=text.MISSING), hide_index=True, height="content",
+                placeholder=text.MISSING, alt=f"Reported: {one.source}",
+            )  # fmt: skip
+            if said := [note for row in one.rows for note in row.notes]:
+                st.caption("  \n".join(said))
 
 
 def _protocols(board: Board) -> dict[str, list[str]]:

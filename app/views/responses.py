@@ -106,7 +106,9 @@ def _length(item: dict[str, Any]) -> str:
         return "a label was chosen"
     # A text that is split into tokens once more may have more of them than were generated.
     length = "length unknown" if item["n_tokens_text"] is None else f"{item['n_tokens_text']} tokens"
-    return f"{length}, {item['n_generated']} generated of at most {item['budget']}"
+    thought = "" if item["n_think_tokens"] is None else f", {item['n_think_tokens']} in the think block"
+    again = f", {n} reflection keyword{'s' if n > 1 else ''}" if (n := item["n_reflections"]) else ""
+    return f"{length}{thought}{again}, {item['n_generated']} generated of at most {item['budget']}"
 
 
 def _protocol(page: Page) -> str:

@@ -17,6 +17,8 @@ from app import chart, curve, data, table
 from results import text
 from results.board import Board
 from results.leaderboard import leaderboard
+from results.published import published_rows, published_tables
+from results.published.recording import recorded
 from results.store import Store
 from tests.results.factory import answers, checkpoint, response, scores, verdict, world, write
 from tests.results.test_leaderboard import measured
@@ -99,6 +101,25 @@ def test_the_table_is_that_of_the_query(filled: Store) -> None:
 
 def _name(board: Board, rank: int) -> str:
     return next(table.label(row) for row in board.rows if row.rank == rank)
+
+
+def test_printed_numbers_are_shown_apart_and_only_where_somebody_asked_for_them(store: Store) -> None:
+    rows = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm8k", "1101", 20)]
+    write(store, [*rows, *measured("base", "math500", "11", 30)])
+    assert not run().expander
+    recorded(store)
+    app = run()
+    [expander] = app.expander
+    assert expander.label == "Reported in papers, not measured here"
+    tables = published_tables(published_rows(), ("gsm8k", "math500"))
+    assert len(expander.dataframe) == len(tables) > 1
+    for shown, printed in zip(expander.dataframe, tables, strict=True):
+        frame = shown.value
+        assert all(name.endswith(" (reported)") for name in frame["", "model"])
+        assert list(frame["gsm8k", "accuracy"].dropna()) == [
+            row.accuracy["gsm8k"] for row in printed.rows if "gsm8k" in row.accuracy
+        ]
+    assert list(app.dataframe[0].value["", "model"]) == ["○ base"], "never among measured rows"
 
 
 def test_filters_and_columns(filled: Store) -> None:
@@ -278,6 +299,14 @@ def test_what_was_generated_is_held_against_the_budget(store: Store) -> None:
     rows = [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "1", 257, n_generated=256)]
     write(store, rows)
     assert "257 tokens, 256 generated of at most 256" in all_text(run("responses"))
+
+
+def test_what_a_reasoning_model_thought_is_counted(store: Store) -> None:
+    said = {"n_generated": 20, "n_think_tokens": 15, "n_reflections": 2}
+    write(store, [("checkpoints", checkpoint("base", "base")), *measured("base", "gsm", "1", 20, **said)])
+    assert "20 tokens, 15 in the think block, 2 reflection keywords, 20 generated" in all_text(
+        run("responses")
+    )
 
 
 def test_nothing_that_a_model_wrote_is_markup(store: Store) -> None:
