@@ -47,7 +47,7 @@ class Cell:
     chosen: no length is missing there. `curve` has maj@n under both rules. `flips` is the share of the
     verdicts in which another grader, by name, differs. `accuracy_complete` takes truncated responses without
     a complete box as wrong; `length_fixed` has the mean length by fixed tokenizer, and `length_fixed_ratio` what
-    `length_ratio` is under it.
+    `length_ratio` is under it. `samples` is how many responses a question the accuracy rests on, where known.
     """
 
     benchmark: str
@@ -80,6 +80,7 @@ class Cell:
     length_untruncated: float | None = None
     length_fixed: dict[str, Estimate] = field(default_factory=dict)
     length_fixed_ratio: dict[str, float] = field(default_factory=dict)
+    samples: int | None = None
     reflections: float | None = None
     code_fence: float | None = None
 

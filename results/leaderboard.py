@@ -110,13 +110,14 @@ def _grader_name(score: Record) -> str:
 
 
 def _flips(rows: Sequence[Row], benchmarks: Sequence[str]) -> tuple[Flips, ...]:
-    """How often other graders differ, over the rows together; only of answers drawn once a question."""
+    """How often other graders differ, over the rows together, on the responses of the draw that is shown."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for cell in (cell for row in rows for b in benchmarks if (cell := row.cells[b])):
         for other, share in cell.flips.items():
             found = counts[cell.benchmark, other]
-            found[0] += round(share * cell.n)
-            found[1] += cell.n
+            responses = cell.n * (cell.samples or 1)
+            found[0] += round(share * responses)
+            found[1] += responses
     return tuple(Flips(benchmark, other, *found) for (benchmark, other), found in counts.items())
 
 
@@ -255,6 +256,7 @@ def _cell(metrics: Mapping[str, Record]) -> Cell:
         },
         reflections=value("reflections"),
         code_fence=value("code_fence"),
+        samples=head["samples"],
     )
 
 

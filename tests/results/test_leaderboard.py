@@ -329,6 +329,16 @@ def test_a_fixed_tokenizer_has_its_own_average_and_change_against_the_expert(sto
     assert board["base"].length_fixed == {}
 
 
+def test_flips_of_a_pool_are_counted_in_responses(store: Store) -> None:
+    drawn = [response("base", "aime", q, k, draw="vote") for q in range(2) for k in range(4)]
+    judged = [verdict(r, True) for r in drawn]
+    other = [verdict(r, r["sample_index"] != 1, grader="other") for r in drawn]
+    made = scores((drawn, judged), expected_n=2, others={"other": other})
+    write(store, [("checkpoints", checkpoint("base", "base")), *(("scores", row) for row in made)])
+    [flips] = leaderboard(store, "aime").flips
+    assert (flips.other, flips.flipped, flips.responses) == ("other", 2, 8)
+
+
 def test_votes_that_rest_on_other_questions_are_mentioned(store: Store) -> None:
     drawn = [response("base", "gsm", 0, k, draw="vote") for k in range(4)]
     judged = [verdict(r, True) for r in drawn]
