@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.engines.sampling import choose, uniforms
+from bench.engines.sampling import choose, logprobs, uniforms
 from bench.engines.slot_cache import SlotCache
 from bench.engines.texts import Job, Tokens
 
@@ -21,6 +21,8 @@ PREFILL_TOKENS = 8192  # prompt tokens, padding included, of one forward pass
 CHECK_EVERY = 8  # tokens between two looks for stop strings
 REFILL_SHARE = 8  # refill when one slot in this many is free
 TRIM_COLUMNS = 32  # unused columns that are worth the copy that removes them
+# What a batch knows of its rows beside their caches.
+ROWS = ("pad", "count", "budget", "written", "logprobs", "ended", "live", "temperature", "top_p", "uniform")
 
 
 class Decoder:
@@ -92,6 +94,9 @@ class Decoder:
         self.live = empty(torch.bool)
         self.temperature, self.top_p = empty(torch.float64), empty(torch.float64)
         self.uniform = empty(torch.float64, longest if sampled else 1)
+        self.logprobs = empty(
+            torch.float32, longest if sampled else 1
+        )  # of what is written, for sampled rows
 
     def _prefill(self, slots: torch.Tensor, jobs: list[Job]) -> None:
         """Run the prompts of `jobs`, put them into `slots` and choose their first tokens.
@@ -165,6 +170,8 @@ class Decoder:
         uniform = self.uniform[slots, at.clamp(max=self.uniform.shape[1] - 1)]
         chosen = choose(logits, self.temperature[slots], self.top_p[slots], uniform)
         self.written[slots, at] = chosen
+        if self.logprobs.shape == self.written.shape:
+            self.logprobs[slots, at] = logprobs(logits, chosen)
         self.ended[slots] = torch.isin(chosen, self.end_ids)
         self.count[slots] = count + self.live[slots]
 
@@ -188,8 +195,10 @@ class Decoder:
         assert job is not None
         self.slots[slot] = None
         self.live[slot] = False
-        count = int(self.count[slot]) - ended
-        return Tokens(job, self.written[slot, :count].tolist(), ended)
+        count = int(self.count[slot])
+        ids = self.written[slot, : count - ended].tolist()
+        sampled = job.request.sampling.temperature > 0
+        return Tokens(job, ids, ended, self.logprobs[slot, :count].tolist() if sampled else None)
 
     def _tidy(self, more_to_come: bool) -> None:
         """Drop columns that no running row uses and, when nothing is left to fill them, free slots."""
@@ -208,5 +217,5 @@ class Decoder:
         """Shrink the batch to `rows`."""
         self.cache.keep(rows)
         self.slots = [self.slots[row] for row in rows.tolist()]
-        for name in ("pad", "count", "budget", "written", "ended", "live", "temperature", "top_p", "uniform"):
+        for name in ROWS:
             setattr(self, name, getattr(self, name)[rows])

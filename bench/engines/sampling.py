@@ -49,6 +49,11 @@ def choose(
     return greedy
 
 
+def logprobs(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Natural log-probability [rows] of the tokens `chosen` [rows] under `logits` [rows, vocabulary] as they are."""
+    return logits.gather(-1, chosen[:, None]).squeeze(-1) - logits.logsumexp(-1)
+
+
 def _nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """`probabilities` with everything outside the nucleus set to zero; not renormalised."""
     ordered, index = probabilities.sort(-1, descending=True)

@@ -193,7 +193,7 @@ class ServerEngine(TextEngine):
             ends, strings = self.stops(job.request.sampling.stop)
             ended = choice["finish_reason"] == "stop"
             written = ids[:-1] if ended and ids and ids[-1] in ends else ids
-            tokens = Tokens(job, written, ended, _logprob_sum(job, choice))
+            tokens = Tokens(job, written, ended, _logprobs(job, choice))
             [found] = self.completions([tokens], strings)
         else:
             found = self._from_text(job, choice, usage.get("completion_tokens"))
@@ -231,7 +231,7 @@ class ServerEngine(TextEngine):
             n_prompt_tokens=len(job.prompt),
             budget=job.budget,
             finish_reason=choice["finish_reason"],
-            logprob_sum=_logprob_sum(job, choice),
+            logprob_sum=None if (known := _logprobs(job, choice)) is None else math.fsum(known),
         )
 
     def _say_estimated(self) -> None:
@@ -243,16 +243,15 @@ class ServerEngine(TextEngine):
         self._said = True
 
 
-def _logprob_sum(job: Job, choice: dict[str, Any]) -> float | None:
-    """The sum over all tokens of a sampled answer, in the standard's layout or that of chats; None where one is
-    missing."""
+def _logprobs(job: Job, choice: dict[str, Any]) -> list[float] | None:
+    """Of all tokens of a sampled answer, in the standard's layout or that of chats; None where one is missing."""
     found = choice.get("logprobs")
     if job.request.sampling.temperature == 0 or not isinstance(found, dict):
         return None
     content = [entry.get("logprob") for entry in found.get("content") or [] if isinstance(entry, dict)]
     values = found.get("token_logprobs") or content
     known = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
-    return math.fsum(known) if known and len(known) == len(values) else None
+    return known if known and len(known) == len(values) else None
 
 
 def _budget(done: Completion) -> int:

@@ -30,13 +30,20 @@ class Job:
 class Tokens:
     """What the model wrote for a job, end token removed; `ended` tells whether it stopped by itself.
 
-    `logprob_sum` is as in `Completion`: of the end token too.
+    `logprobs` has the log-probability of each of `ids`, and of the end token behind them, where they are known: under
+    the model's own distribution, as `Completion.logprob_sum` sums them.
     """
 
     job: Job
     ids: list[int]
     ended: bool
-    logprob_sum: float | None = None
+    logprobs: Sequence[float] | None = None
+
+    def logprob_sum(self, n_generated: int) -> float | None:
+        """The sum over a response of so many tokens: without those behind its first stop string."""
+        if self.logprobs is None:
+            return None
+        return math.fsum(self.logprobs if n_generated == len(self.ids) else self.logprobs[:n_generated])
 
 
 class TextEngine:
@@ -97,7 +104,7 @@ class TextEngine:
                 n_prompt_tokens=len(tokens.job.prompt),
                 budget=tokens.job.budget,
                 finish_reason=reason,
-                logprob_sum=tokens.logprob_sum,
+                logprob_sum=tokens.logprob_sum(n_generated),
             )
             for tokens, (text, n_generated, reason), length in zip(group, answers, lengths, strict=True)
         ]

@@ -68,6 +68,7 @@ class _Child:
 
     job: Job
     ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
 
 class VLLMEngine(TextEngine):
@@ -168,6 +169,7 @@ class VLLMEngine(TextEngine):
         for piece in output.outputs:
             child = children[piece.index]
             child.ids += piece.token_ids
+            child.logprobs += piece.logprobs.logprobs if piece.logprobs else []
             if piece.finish_reason is None:
                 continue
             del children[piece.index]
@@ -176,7 +178,7 @@ class VLLMEngine(TextEngine):
             ends, _ = self.stops(child.job.request.sampling.stop)
             stopped = piece.finish_reason == "stop"
             ids = child.ids[:-1] if stopped and child.ids and child.ids[-1] in ends else child.ids
-            yield Tokens(child.job, ids, ended=stopped, logprob_sum=piece.cumulative_logprob)
+            yield Tokens(child.job, ids, ended=stopped, logprobs=child.logprobs or None)
         if not children:
             del under_way[output.request_id]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from bench.engines.hf import HFEngine
 from bench.errors import BadInput
 from tasks.contract import Sampling
 from tests.bench import tiny
+from tests.helpers import logprobs
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +116,22 @@ def test_greedy_and_sampled_rows_share_a_batch(engine: HFEngine) -> None:
     greedy = requests(texts, Sampling(max_new_tokens=30))
     warm = Sampling(max_new_tokens=30, temperature=1.0)
     sampled = [Request(f"s{r.id}", r.prompt, warm, r.seed) for r in greedy]
+    assert all(a.logprob_sum is None for a in answers(engine, greedy).values())
     mixed = answers(engine, [request for pair in zip(greedy, sampled, strict=True) for request in pair])
     expected = {**answers(engine, greedy), **answers(engine, sampled)}
     assert {key: a.text for key, a in mixed.items()} == {key: a.text for key, a in expected.items()}
+
+
+def test_a_sampled_response_has_its_log_probability_before_temperature_and_top_p(
+    engine: HFEngine, checkpoint: Path
+) -> None:
+    plain = SimpleNamespace(model=AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32))
+    warm = Sampling(60, temperature=1.5, top_p=0.9)
+    assert logprobs.check(engine, plain, requests(prompts(12), warm)) == {True, False}
+    assert logprobs.check(engine, plain, requests(prompts(12), replace(warm, stop=("a", "b")))) <= {
+        True,
+        False,
+    }
 
 
 def test_budget_is_the_smaller_of_the_asked_one_and_the_context_left(tmp_path: Path) -> None:
