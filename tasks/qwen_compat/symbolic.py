@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from tasks.expressions import parse_plain
+from tasks.qwen_compat.latex import latex2sympy, sympy_latex
 
 RELATIVE = 1e-4
 DECIMALS = 3  # of matrix elements
@@ -86,20 +87,25 @@ def _value(node: Any, point: Mapping[Any, Any]) -> Any:
     return node.func(*(_value(part, point) for part in node.args))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def parsed(text: str) -> Any:
     """`text` as the first parser that works reads it, else the text itself."""
-    from latex2sympy2_extended import latex2sympy
-    from sympy.parsing.latex import parse_latex
-
-    for parse in (parse_latex, parse_plain, latex2sympy):
+    for parse in (sympy_latex, parse_plain, latex2sympy):
         try:
             return parse(text)
-        except MemoryError:
-            raise
-        except Exception:  # parsers raise plain Exception too: not readable by this one, the next
+        except _unreadable():
             continue
     return text
+
+
+@lru_cache(maxsize=1)
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What the parsers, and SymPy while it builds what they read, raise on a text that is no expression."""
+    from tokenize import TokenError
+
+    from sympy.parsing.latex import LaTeXParsingError
+
+    return (*INCOMPARABLE, NameError, TokenError, LaTeXParsingError)
 
 
 def _same(mine: Any, right: Any) -> bool:
