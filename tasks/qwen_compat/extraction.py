@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import re
 
+from tasks.l2s.prompts import STOP
 from tasks.qwen_compat.normalisation import normalise
 
 _BRACE = re.compile(r"[{}]")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d*\.?\d+")
 _LETTER = re.compile(r"\b([A-E])\b")
 
 
 def extract(text: str, *, strip_units: bool = True) -> str:
     """The normalised answer of a response; the empty string when there is none."""
     return finish(raw_answer(text), strip_units=strip_units)
+
+
+def before_stop(text: str) -> str:
+    """A response up to its first stop string: what comes after it the model was not asked for."""
+    cut = min((place for stop in STOP if (place := text.find(stop)) >= 0), default=len(text))
+    return text[:cut].strip()
 
 
 def raw_answer(text: str) -> str:

@@ -1,8 +1,9 @@
 """Grader `qwen_compat`: extraction, normalisation and equivalence of the Qwen2.5-Math toolkit.
 
 Reproduced, with its leniencies (factor 100, brackets ignored) and its damage (letters deleted as units), from a
-description of its behaviour and not from its source, so that numbers compare with published ones. Cheap rules decide
-here; what needs a parser goes to workers with a limit of processor time (the toolkit's 3 seconds) and of memory.
+description of its behaviour and from its answers, not from its source, so that numbers compare with published ones.
+Cheap rules decide here; what needs a parser goes to workers with a limit of processor time (the toolkit's 3 seconds)
+and of memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tasks.contract import Verdict
 from tasks.golds import check_benchmark, gold_text
 from tasks.limits import LimitedPool, Outcome, limit_reached
 from tasks.qwen_compat.equivalence import Decision, compare, quick
-from tasks.qwen_compat.extraction import choice_letter, extract, finish, raw_answer
+from tasks.qwen_compat.extraction import before_stop, choice_letter, extract, finish, raw_answer
 from tasks.qwen_compat.normalisation import normalise
 
 SECONDS = 3.0
@@ -41,7 +42,7 @@ class QwenCompat:
     """Correct when the toolkit would say so; responses vote by their extracted, normalised text."""
 
     name = "qwen_compat"
-    version = "1"
+    version = "2"
 
     def __init__(self, benchmark: str, seconds: float = SECONDS) -> None:
         self.benchmark = check_benchmark(benchmark)
@@ -62,7 +63,7 @@ class QwenCompat:
         self.pool.close()
 
     def _prepare(self, text: str, target: str) -> _Case:
-        gold = self._gold(target)
+        gold, text = self._gold(target), before_stop(text)
         answer, too_long = self._answer(text, gold)
         if too_long:
             why = f"length limit: the answer has {too_long} characters, more than {LONGEST_ANSWER} are not compared"
@@ -89,7 +90,7 @@ class QwenCompat:
         gold = gold_text(self.benchmark, target)
         if self.benchmark == "minerva_ocw":  # a solution, or what its box holds: extraction normalises both
             return extract(gold, strip_units=False) if "boxed" in gold else finish(gold, strip_units=False)
-        return normalise(gold)
+        return normalise(normalise(gold))
 
 
 def qwen_compat(benchmark: str) -> Callable[[], QwenCompat]:

@@ -62,6 +62,7 @@ EXTRACTED = [
     ("My final answer is 9", "9"),
     ("There are 1,234 or -5.5 things", "-5.5"),
     ("It has 1,234 in it", "1234"),
+    ("It is .4 and no more", ".4"),
     ("nothing at all", ""),
 ]
 
@@ -89,7 +90,12 @@ STEPPED = [
     ("escaped braces", "\\{1\\}", "{1}"),
     ("closing text", "5 \\text{ apples}", "5"),
     ("closing text", "\\text{east}", "\\text{east}"),
+    ("closing text", "-1 \\text{ and } \\frac{1}{2}", "-1"),
     ("units", "5 meters per hour", "5   "),
+    ("units", "5 dollars, 2 times", "5 dollars, 2 times"),
+    ("units", "2 \\times 3", "2 \\times 3"),
+    ("units", "5^{\\prime}", "5^{\\}"),
+    ("units", "2 a x+b", "2 +b"),
     ("units", "3 m^{4}-2 m+6", "3 ^{4}-2 +6"),
     ("units", "3m^4", "3m^4"),
     ("degrees", "30^\\circ", "30"),
@@ -101,14 +107,14 @@ STEPPED = [
     ("number words", "Eight pieces of each kind of pie.", "8"),
     ("number words", "two hundred and three thousand", "203000"),
     ("number words", "three point one four", "3.14"),
+    ("number words", "the point on the line", "0"),
     ("text", "\\text{(A)}", "(A)"),
     ("variables", "x=5,y\\in R,z\\to 1", "5, R, 1"),
     ("empty set", "\\emptyset", "{}"),
-    ("real line", "(-\\infty, \\infty)", "\\mathbb{R}"),
+    ("real line", "(-\\infty,\\infty)", "\\mathbb{R}"),
+    ("real line", "(-\\infty, \\infty)", "(-\\infty, \\infty)"),
     ("percent", "50\\%", "50"),
     ("inner leading dots", "a .5", "a 0.5"),
-    ("brackets", "(b)", "b"),
-    ("brackets", "(a+b)", "(a+b)"),
     ("infinity", "infinity", "\\infty"),
     ("infinity", "-inf", "-\\infty"),
     ("infinity", "\\infty", "\\infty"),
@@ -118,16 +124,21 @@ STEPPED = [
     ("imaginary unit", "i+j", "i+j"),
     ("trailing zeros", "5.000", "5"),
     ("trailing zeros", "5.00x+1.50", "5x+1.50"),
+    ("trailing zeros", "-3./2", "-3/2"),
     ("leading dot", ".5", "0.5"),
     ("right side", "k = 5", "5"),
     ("right side", "abc=5", "abc=5"),
     ("right side", "a=b=5", "a=b=5"),
+    ("right side", "ab = 5", "ab = 5"),
     ("roots", "\\sqrt2+\\sqrt{3}", "\\sqrt{2}+\\sqrt{3}"),
     ("fractions", "\\frac12", "\\frac{1}{2}"),
     ("fractions", "\\frac1{72}", "\\frac{1}{72}"),
+    ("fractions", "\\frac{270}7", "\\frac{270}7"),
     ("spaces", "1 + 2", "1+2"),
     ("quotient", "3/4", "\\frac{3}{4}"),
     ("quotient", "x/4", "x/4"),
+    ("quotient", "-4/\\sqrt{x}+C", "\\frac{-4}{\\sqrt{x}+C}"),
+    ("quotient", "\\sqrt{3}/x", "\\sqrt{3}/x"),
 ]
 
 
@@ -145,7 +156,7 @@ WHOLE = [
     ("x = 5", "5"),
     ("\\dfrac{1}{2} \\text{ inches}", "\\frac{1}{2}"),
     ("12 m", "12"),
-    ("(-\\infty, \\infty)", "\\mathbb{R}"),
+    ("(-\\infty, \\infty)", "(-\\infty,\\infty)"),
     ("max=3", "ma3"),
     ("1, 2 and 3", "1,23"),
     ("", ""),
@@ -157,10 +168,15 @@ def test_all_steps_together(before: str, after: str) -> None:
     assert normalise(before) == after
 
 
-def test_golds_are_normalised_once_and_predictions_twice() -> None:
-    """`x \\in` loses its space in the first pass and its name in the second: the gold keeps it."""
+def test_golds_and_predictions_are_normalised_twice() -> None:
+    """`x \\in` loses its space in the first pass and its name in the second: on both sides."""
     [verdict] = grader("math500").grade([("\\boxed{x \\in [-2,7]}", "x \\in [-2,7]")])
-    assert not verdict.correct and verdict.extracted == "[-2,7]"
+    assert verdict.correct and verdict.extracted == "[-2,7]" and verdict.why.startswith("rule 1")
+
+
+def test_what_follows_a_stop_string_is_no_answer() -> None:
+    [verdict] = grader("gsm8k").grade([("\\boxed{5}<|im_end|>\n\\boxed{3}", "5")])
+    assert verdict.correct
 
 
 EQUAL = [
