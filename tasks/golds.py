@@ -17,12 +17,29 @@ def check_benchmark(name: str) -> str:
     return name
 
 
-def gold_text(benchmark: str, value: Any) -> str:
-    r"""The gold as text, before any normalisation.
+def behind_marker(text: str) -> str:
+    """GSM8K: what stands behind the last `####` of a worked answer; without one, the text."""
+    return text.rpartition("####")[2].strip()
 
-    gsm8k: after `####`; minerva_ocw: the last box of a solution (graders that extract do so themselves when the
-    text holds `boxed`); olympiadbench: the first element of a list, without outer dollar signs; college_math:
-    without any dollar sign. Raises ValueError for what is no answer (null, an empty list or text).
+
+def without_outer_dollars(text: str) -> str:
+    """OlympiadBench: without the dollar signs around it."""
+    return text.strip("$")
+
+
+def without_dollars(text: str) -> str:
+    """CollegeMath: without any dollar sign."""
+    return text.replace("$", "")
+
+
+RULES = {"gsm8k": behind_marker, "olympiadbench": without_outer_dollars, "college_math": without_dollars}
+
+
+def gold_text(benchmark: str, value: Any) -> str:
+    """The gold as text, before any normalisation: by the benchmark's rule, the first of a list.
+
+    A solution of minerva_ocw stays whole: graders that extract do so themselves when the text holds `boxed`.
+    Raises ValueError for what is no answer (null, an empty list or text).
     """
     if isinstance(value, list | tuple):
         if not value:
@@ -30,13 +47,9 @@ def gold_text(benchmark: str, value: Any) -> str:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"the gold is {value!r}: it must be text or a number")
-    text = str(value)
-    if benchmark == "gsm8k" and "####" in text:
-        text = text.rpartition("####")[2]
-    elif benchmark == "olympiadbench":
-        text = text.strip().strip("$")
-    elif benchmark == "college_math":
-        text = text.replace("$", "")
-    if not text.strip():
+    text = str(value).strip()
+    if benchmark in RULES:
+        text = RULES[benchmark](text).strip()
+    if not text:
         raise ValueError("the gold is empty")
-    return text.strip()
+    return text

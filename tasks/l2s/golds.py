@@ -1,6 +1,7 @@
-"""Gold answers of the Long-to-Short suite, as each dataset writes them.
+"""Gold answers of the Long-to-Short suite, as each dataset writes them: the rules of `tasks/golds.py`, made strict.
 
 A gold is the dataset's own text: normalising it is the grader's business, and each grader does it in its own way.
+What a dataset may not hold is refused here, where the row can still be named.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 
 from tasks.errors import DataUnavailable
 from tasks.extraction import last_boxed
+from tasks.golds import behind_marker, without_dollars, without_outer_dollars
 
 SHOWN = 80
 
@@ -23,10 +25,10 @@ def plain(answer: Any) -> str:
 def after_marker(answer: Any) -> str:
     """GSM8K: the number behind the last `####` of a worked answer, without thousands separators."""
     text = plain(answer)
-    _, marker, number = text.rpartition("####")
-    if not marker or not number.strip():
+    number = behind_marker(text)
+    if "####" not in text or not number:
         raise DataUnavailable(f"a GSM8K answer ends in '#### NUMBER', this one does not: {text[-SHOWN:]!r}")
-    return number.strip().replace(",", "")
+    return number.replace(",", "")
 
 
 def boxed(solution: Any) -> str:
@@ -44,12 +46,12 @@ def first_of_list(final_answer: Any) -> str:
     """OlympiadBench: the first of a list, without the dollar signs around it; many answers stand in one text."""
     if not isinstance(final_answer, list) or not final_answer:
         raise DataUnavailable(f"final_answer is a list of one text, this one is {final_answer!r}")
-    return plain(final_answer[0]).strip("$")
+    return without_outer_dollars(plain(final_answer[0]))
 
 
 def undollared(answer: Any) -> str:
     """CollegeMath: without any dollar sign."""
-    return plain(plain(answer).replace("$", ""))
+    return plain(without_dollars(plain(answer)))
 
 
 def aime(answer: Any) -> str:

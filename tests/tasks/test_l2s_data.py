@@ -12,6 +12,7 @@ import pytest
 from tasks.catalogue import resolve
 from tasks.contract import Benchmark, Message, Sample
 from tasks.errors import DataUnavailable
+from tasks.golds import gold_text
 from tasks.l2s import golds
 from tasks.l2s.prompts import INSTRUCTION
 from tests.helpers.l2s import HERE, REAL, SIZES, data, raw, write
@@ -207,3 +208,18 @@ def test_either_folder_name_serves_minerva_and_ours_comes_first(tmp_path: Path) 
 )
 def test_gold_parsers(parse: Callable[[Any], str], raw: Any, gold: str) -> None:
     assert parse(raw) == gold
+
+
+@pytest.mark.parametrize(
+    ("name", "strict", "raw", "gold"),
+    [
+        ("gsm8k", golds.after_marker, "2 * 9 = 18\n#### 18", "18"),
+        ("olympiadbench", golds.first_of_list, ["$2$, $-3$"], "2$, $-3"),
+        ("college_math", golds.undollared, "so $x=3$ and $4$", "so x=3 and 4"),
+        ("math500", golds.plain, r"\$5", r"\$5"),
+    ],
+)
+def test_graders_take_a_gold_as_the_data_have_it_and_as_it_was_read(
+    name: str, strict: Callable[[Any], str], raw: Any, gold: str
+) -> None:
+    assert gold_text(name, raw) == gold_text(name, strict(raw)) == gold
