@@ -18,8 +18,8 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup vllm bench regress test test-fast test-vllm leaderboard zoo perf-merge perf-eval lint format \
-        clean clean-runs
+.PHONY: help setup vllm bench regress test test-fast test-vllm leaderboard zoo perf-merge perf-eval perf-grade lint \
+        format clean clean-runs
 
 BIN   := $(VENV)/bin
 BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
@@ -66,6 +66,9 @@ perf-merge: $(CORE) ## time merges of 1.5B models beside mergekit's (12 GB of di
 
 perf-eval: $(CORE) ## tokens per second of hf, vllm, vLLM alone and lm-eval: MODEL=FOLDER, ARGS=--quick
 	@$(BIN)/python -m perf.eval $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+
+perf-grade: $(CORE) ## verdicts per second of both graders beside plain math-verify's: MERGEBOARD_DATA, ARGS=--limit 100
+	@$(BIN)/python -m perf.grading $(ARGS)
 
 lint: $(TEST) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
