@@ -28,6 +28,7 @@ from bench.commands.regress import regress
 from bench.commands.run import run
 from bench.commands.table import table
 from bench.errors import BadInput, CheckFailed, debugging
+from bench.waiting import set_waiting
 from results.errors import StoreError
 
 # As `bench --help` lists them.
@@ -82,8 +83,7 @@ def _end(error: Exception, how: str, code: int) -> NoReturn:
 def main() -> None:
     """Entry point: turns every way of ending into an exit code and a sentence."""
     signal.signal(signal.SIGINT, _interrupt)
-    # Idle compute threads must not spin: on a busy machine that costs more than the work itself.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_waiting(os.environ)
     _collect_seldom()
     try:
         app()

@@ -8,32 +8,43 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import l2s
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_SKIP = "MERGEBOARD_NO_SKIP"
 CHROMIUM = "MERGEBOARD_CHROMIUM"
-KEPT = (NO_SKIP, CHROMIUM)  # settings of the test session itself
+DATA = "MERGEBOARD_TEST_DATA"
+KEPT = (NO_SKIP, CHROMIUM, DATA)  # settings of the test session itself
 _skipped: list[str] = []
-_left_out: list[str] = []  # tests that need vLLM, in a session that was not asked for them
+_left_out: dict[str, int] = {}  # how many tests did not run, by what they need
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The Hub is never asked, and a person's own settings do not reach the tests."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other work, as `bench.waiting` chooses
     for name in [name for name in os.environ if name.startswith("MERGEBOARD_") and name not in KEPT]:
         del os.environ[name]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `vllm` run when asked for (`-m vllm`, `make test-vllm`); else they are left out by name."""
-    if "vllm" in str(config.getoption("-m")):
-        return
-    left_out = [item for item in items if item.get_closest_marker("vllm")]
+    """Tests marked `vllm` run when asked for (`make test-vllm`), those marked `l2s_data` where the data lies; else they
+    are left out, and counted."""
+    if "vllm" not in str(config.getoption("-m")):
+        _leave_out(config, items, "vllm", "vLLM (make test-vllm)")
+    if not l2s.HERE:
+        _leave_out(
+            config, items, "l2s_data", f"the real Long-to-Short data ({DATA}=FOLDER; none in {l2s.REAL})"
+        )
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], marker: str, need: str) -> None:
+    left_out = [item for item in items if item.get_closest_marker(marker)]
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
-        _left_out.extend(item.nodeid for item in left_out)
+        _left_out[need] = len(left_out)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -56,8 +67,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was skipped, loudly; in CI as the reason of the failure."""
-    if _left_out:
-        terminalreporter.section(f"left out: {len(_left_out)} tests of vLLM (make test-vllm)", yellow=True)
+    for need, n in _left_out.items():
+        terminalreporter.section(f"left out: {n} tests of {need}", yellow=True)
     if not _skipped:
         return
     if os.environ.get(NO_SKIP) == "1":

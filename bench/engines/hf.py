@@ -25,9 +25,9 @@ from bench.engines.contract import (
 )
 from bench.engines.likelihood import encoded
 from bench.engines.texts import TextEngine, end_ids, load_tokenizer
-from bench.engines.waiting import set_waiting
 from bench.errors import BadInput, unknown
 from bench.models.loading import load_body, load_model, with_head
+from bench.waiting import set_waiting
 
 FAMILY = "hf"
 TAKES = {"device", "batch_size", "threads"}

@@ -1,12 +1,18 @@
-"""Data of the six Long-to-Short benchmarks: the real ones where they lie beside the project, else rows like them."""
+"""Data of the six Long-to-Short benchmarks: the real ones where they are found, else rows like them.
+
+The real ones are looked for in the folder MERGEBOARD_TEST_DATA, else beside the project (`../shared/data/l2s`). Tests
+marked `l2s_data` need them, and are named as left out where there are none.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "l2s"
+BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "l2s"
+REAL = Path(os.environ.get("MERGEBOARD_TEST_DATA") or BESIDE)
 SIZES = {
     "gsm8k": 1319, "math500": 500, "minerva_ocw": 272, "olympiadbench": 675, "college_math": 2818, "aime24": 30,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from tasks.errors import DataUnavailable
 from tasks.golds import gold_text
 from tasks.l2s import golds
 from tasks.l2s.prompts import INSTRUCTION
-from tests.helpers.l2s import HERE, REAL, SIZES, data, raw, write
+from tests.helpers.l2s import REAL, SIZES, data, raw, write
 
 SUITE = resolve("l2s")
 
@@ -70,24 +70,23 @@ def _is_number(text: str) -> bool:
     return True
 
 
-if HERE:  # what the reference says of the real data
-
-    def test_the_facts_of_the_reference_hold() -> None:
-        """Numeric golds, multi-answer rows, answer types, topics, levels, questions of two answers."""
-        found = {b.name: b.load("test", REAL)[0] for b in SUITE.benchmarks}
-        assert sum(_is_number(sample.target) for sample in found["minerva_ocw"]) == 188
-        olympiad = [sample.meta for sample in found["olympiadbench"]]
-        assert sum(meta["is_multiple_answer"] for meta in olympiad) == 94
-        types = Counter(meta["answer_type"] for meta in olympiad)
-        assert types == {"Numerical": 572, "Expression": 64, "Tuple": 33, "Interval": 6}
-        assert (sum("error" in meta for meta in olympiad), sum("unit" in meta for meta in olympiad)) == (1, 8)
-        topics = Counter(sample.meta["data_topic"] for sample in found["college_math"])
-        assert sorted(topics.values()) == [110, 139, 260, 309, 500, 500, 1000]
-        assert sum(s.target.lower() in ("yes", "no") for s in found["college_math"]) == 16
-        assert {sample.meta["level"] for sample in found["math500"]} == {1, 2, 3, 4, 5}
-        assert all(sample.meta["subject"] for sample in found["math500"])
-        aime = [sample.target for sample in found["aime24"]]
-        assert all(0 <= int(gold) <= 999 and len(gold) == 3 for gold in aime) and "025" in aime
+@pytest.mark.l2s_data
+def test_the_facts_of_the_reference_hold() -> None:
+    """Numeric golds, multi-answer rows, answer types, topics, levels, questions of two answers."""
+    found = {b.name: b.load("test", REAL)[0] for b in SUITE.benchmarks}
+    assert sum(_is_number(sample.target) for sample in found["minerva_ocw"]) == 188
+    olympiad = [sample.meta for sample in found["olympiadbench"]]
+    assert sum(meta["is_multiple_answer"] for meta in olympiad) == 94
+    types = Counter(meta["answer_type"] for meta in olympiad)
+    assert types == {"Numerical": 572, "Expression": 64, "Tuple": 33, "Interval": 6}
+    assert (sum("error" in meta for meta in olympiad), sum("unit" in meta for meta in olympiad)) == (1, 8)
+    topics = Counter(sample.meta["data_topic"] for sample in found["college_math"])
+    assert sorted(topics.values()) == [110, 139, 260, 309, 500, 500, 1000]
+    assert sum(s.target.lower() in ("yes", "no") for s in found["college_math"]) == 16
+    assert {sample.meta["level"] for sample in found["math500"]} == {1, 2, 3, 4, 5}
+    assert all(sample.meta["subject"] for sample in found["math500"])
+    aime = [sample.target for sample in found["aime24"]]
+    assert all(0 <= int(gold) <= 999 and len(gold) == 3 for gold in aime) and "025" in aime
 
 
 def test_prompts_are_the_toolkits_layout_and_one_user_turn() -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench.engines import waiting
+from bench import waiting
 
 pytestmark = pytest.mark.skipif(not waiting.STATISTICS.is_file(), reason="no /proc/stat on this system")
 
