@@ -29,8 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `vllm` run when asked for (`make test-vllm`), those marked `l2s_data` where the data lies; else they
-    are left out, and counted."""
+    """Tests marked `vllm` run when asked for (`make test-vllm`), those marked `l2s_data` where the data lies; else
+    they are left out, and counted."""
     if "vllm" not in str(config.getoption("-m")):
         _leave_out(config, items, "vllm", "vLLM (make test-vllm)")
     if not l2s.HERE:
