@@ -2,82 +2,201 @@
 
 math-verify decides what two expressions have in common; not left to it are brackets (an open interval and a set of
 two are the same to it), the order of lists, units inside expressions, and its absolute rounding at six decimals (to
-which every two numbers below 1e-7 are equal).
+which every two numbers below 1e-7 are equal). Cheap cases come first: the same text, two numbers, words, and
+expressions whose values differ at two points, which `simplify` would need a second to find different.
 """
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
-from tasks.expressions import looks_like_code
+from tasks.qwen_compat.symbolic import differ
 from tasks.strict.numbers import close, equal, name, read_number
+from tasks.strict.parsing import exact, has_float, is_complex, is_number, parsed
 from tasks.strict.shapes import Shape
 
 SHOWN = 200
 LONGEST_VALUE = 60
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
+_SHORT_WORD = re.compile(r"(?:yes|no|true|false)[.!]?", re.IGNORECASE)
+_ONLY_WORDS = re.compile(r"[A-Za-z' .!-]*[A-Za-z]{4}[A-Za-z' .!-]*")
+_RELATION = re.compile(r"[=<>:]|\\(?:le|ge|ne|in|lt|gt|approx|sim|equiv|i*int|oint|sum|prod|lim)(?![A-Za-z])")
+_NO_VARIABLES = re.compile(
+    r"\\(?:text|mathrm|operatorname|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+"
+    r"|(?:sqrt|log|ln|exp|arc(?:sin|cos|tan)|sin|cos|tan|cot|sec|csc|pi|max|min|abs|np)(?![A-Za-z])"
+)
+_VARIABLE = re.compile(r"[A-Zabcdfghj-z]")  # e and i are numbers
 _LETTERS = re.compile(r"[A-Za-z\\]")
+_ASSIGNED = re.compile(r"^[A-Za-z]\s*=\s*")
 _ARITHMETIC = re.compile(r"\\(?:frac|cdot|times|div)(?![A-Za-z])|^[A-Za-z]\s*=")
 
 
-def compare(gold: Shape, answer: Shape, tolerance: float) -> bool:
-    """Whether an answer has the shape of the gold and equal elements: in any order in sets and unions."""
-    if gold.kind == answer.kind and gold.kind in ("set", "union"):
-        return _same_set(gold, answer, tolerance)
-    if gold.kind == answer.kind and gold.kind != "one":
+class Undecided(Exception):
+    """Only a parser can tell, and it was asked to do without."""
+
+
+def compare(gold: Shape, answer: Shape, tolerance: float, *, parser: bool = True) -> bool:
+    """Whether an answer has the shape of the gold and equal elements: in any order in sets and unions.
+
+    Raises Undecided where that takes a parser and `parser` is off.
+    """
+    kinds = {gold.kind, answer.kind}
+    if kinds == {"set", "one"} and len(_names(gold)) != len(_names(answer)):
+        return False
+    if kinds in ({"set"}, {"union"}, {"set", "one"}) or (
+        kinds == {"set", "union"} and _relations(gold, answer)
+    ):
+        return _same_set(gold, answer, tolerance, parser)
+    if len(kinds) == 1 and gold.kind != "one":
         return len(gold.parts) == len(answer.parts) and all(
-            compare(_shape(one), _shape(other), tolerance)
+            compare(_shape(one), _shape(other), tolerance, parser=parser)
             for one, other in zip(gold.parts, answer.parts, strict=True)
         )
-    if "one" not in (gold.kind, answer.kind) or "set" in (gold.kind, answer.kind):
-        return False
     # An inequality and an interval may say the same: only an expression can tell.
-    return same_expression(text(gold), text(answer), tolerance)
+    return (
+        "one" in kinds
+        and _says_a_set(gold, answer)
+        and same_expression(text(gold), text(answer), tolerance, parser=parser)
+    )
+
+
+def _names(listed: Shape) -> set[str]:
+    """The elements by their looks: numbers by their value, anything else by its text."""
+    return {
+        _element(part) if votes_by_text(_shape(part)) else _bare(part)
+        for part in map(text, map(_shape, listed.parts))
+    }
+
+
+def _says_a_set(gold: Shape, answer: Shape) -> bool:
+    """Whether the one without brackets may say what brackets say, or there are no brackets."""
+    bare = gold if gold.kind == "one" else answer
+    return gold.kind == answer.kind or _RELATION.search(text(bare)) is not None or "\\math" in text(bare)
+
+
+def _relations(gold: Shape, answer: Shape) -> bool:
+    """Whether the set of the two lists inequalities or the like (`x < 1 or x > 2`), which a union may say as well."""
+    listed = gold if gold.kind == "set" else answer
+    return all(_shape(part).kind == "one" for part in listed.parts)
 
 
 def _shape(part: Shape | str) -> Shape:
     return part if isinstance(part, Shape) else Shape("one", (part,))
 
 
-def _same_set(gold: Shape, answer: Shape, tolerance: float) -> bool:
-    """Each element of the gold once, none missing, none beside them; an answer may repeat one."""
-    left = [_shape(part) for part in answer.parts]
-    for part in gold.parts:
-        found = [other for other in left if compare(_shape(part), other, tolerance)]
-        if not found and not any(compare(_shape(part), _shape(other), tolerance) for other in answer.parts):
-            return False
-        left = [other for other in left if other not in found]
-    return not left
+def _same_set(gold: Shape, answer: Shape, tolerance: float, parser: bool) -> bool:
+    """Each element of the gold, none missing, none beside them; either side may repeat one."""
+    right, mine = ({_bare(text(_shape(part))): _shape(part) for part in one.parts} for one in (gold, answer))
+    # Elements of the same text need no comparison; whatever is left is compared with all.
+    return all(
+        any(compare(part, other, tolerance, parser=parser) for other in mine.values())
+        for name, part in right.items()
+        if name not in mine
+    ) and all(
+        any(compare(other, part, tolerance, parser=parser) for other in right.values())
+        for name, part in mine.items()
+        if name not in right
+    )
 
 
-def same_expression(gold: str, answer: str, tolerance: float) -> bool:
-    """Two elements: the same text, equal numbers, or equal by math-verify."""
+def same_expression(gold: str, answer: str, tolerance: float, *, parser: bool = True) -> bool:
+    """Two elements: the same text, equal numbers, or equal by math-verify. Raises Undecided without a parser."""
     if _bare(gold) == _bare(answer):
         return True
     right, mine = read_number(gold), read_number(answer)
     if right is not None and mine is not None:
         return equal(right, mine, tolerance)
-    right_value, mine_value = parsed(gold), parsed(answer)
-    if right_value is None or mine_value is None:
+    if is_words(gold) or is_words(answer):
         return False
-    numbers = exact(right_value), exact(mine_value)
-    if numbers[0] is not None and numbers[1] is not None:
-        decimal = any(value.has(_float()) for value in (right_value, mine_value))
-        return close(numbers[0], numbers[1], tolerance if decimal else 0.0)
-    return _verified(right_value, mine_value, tolerance)
+    if (right is not None and _has_variables(answer)) or (mine is not None and _has_variables(gold)):
+        return False
+    if not parser:
+        raise Undecided
+    real = not (is_complex(gold) or is_complex(answer))
+    right_value = parsed(gold, real=real)
+    mine_value = None if right_value is None else parsed(answer, real=real)
+    return mine_value is not None and same_value(right_value, mine_value, tolerance)
+
+
+def same_value(gold: Any, answer: Any, tolerance: float) -> bool:
+    """Two parsed elements: rational numbers and decimals by their value, anything else by math-verify."""
+    from sympy import Eq
+
+    right, mine = exact(gold), exact(answer)
+    names = {value.lhs for value in (gold, answer) if isinstance(value, Eq)}  # x=1 is not y=1
+    if right is not None and mine is not None and len(names) < 2:
+        return close(right, mine, tolerance if has_float(gold) or has_float(answer) else 0.0)
+    return _verified(gold, answer, tolerance)
+
+
+def _has_variables(element: str) -> bool:
+    """Whether an element is a formula in variables, and says nothing of their values: it answers no question for a
+    number, and no number answers it.
+    """
+    return _RELATION.search(element) is None and _VARIABLE.search(_NO_VARIABLES.sub(" ", element)) is not None
 
 
 def _verified(gold: Any, answer: Any, tolerance: float) -> bool:
     from math_verify import verify
 
-    if _is_number(gold) and _is_number(answer) and (gold.has(_float()) or answer.has(_float())):
+    if is_number(gold) and is_number(answer) and (has_float(gold) or has_float(answer)):
         mine, right = complex(answer.evalf()), complex(gold.evalf())
         return abs(mine - right) <= tolerance * max(abs(mine), abs(right))
-    return bool(verify(gold, answer, timeout_seconds=None))
+    if _certainly_different(gold, answer):
+        return False
+    # An inequality answers an interval as an interval answers an inequality.
+    return bool(verify(gold, answer, timeout_seconds=None, allow_set_relation_comp=True))
+
+
+def _certainly_different(gold: Any, answer: Any) -> bool:
+    """Whether two expressions or equations differ at two points: `simplify` and `solve` take seconds to say so."""
+    from sympy import Eq
+
+    try:
+        if isinstance(gold, Eq) and isinstance(answer, Eq):
+            return _elsewhere(gold, answer) or _elsewhere(answer, gold)
+        if isinstance(answer, Eq):
+            answer = answer.rhs  # math-verify compares the right side with a gold that is no equation
+        elif isinstance(gold, Eq) and gold.lhs.is_Symbol:
+            gold = gold.rhs
+        # Single symbols are names to math-verify, which may stand for a product.
+        if gold.is_Symbol or answer.is_Symbol:
+            return False
+        gold, answer = _functions_as_symbols(gold), _functions_as_symbols(answer)
+        return differ(answer, gold) or (_is_opaque(gold, answer) and gold.free_symbols != answer.free_symbols)
+    except MemoryError:
+        raise
+    except Exception:  # whatever SymPy raises on what has no value: math-verify decides
+        return False
+
+
+def _functions_as_symbols(value: Any) -> Any:
+    """An expression in which unknown functions, such as u(t), are symbols and have values."""
+    from sympy import Symbol
+    from sympy.core.function import AppliedUndef
+
+    return value.xreplace({call: Symbol(str(call)) for call in value.atoms(AppliedUndef)})
+
+
+def _is_opaque(*values: Any) -> bool:
+    """Whether sums, integrals and the like stand in it, which have no value until they are worked out."""
+    from sympy import Derivative, Expr, Integral, Limit, Product, Sum
+
+    return all(isinstance(value, Expr) for value in values) and any(
+        value.has(Derivative, Integral, Limit, Product, Sum) for value in values
+    )
+
+
+def _elsewhere(one: Any, other: Any) -> bool:
+    """Whether points that one equation, solved for a symbol, says are none of the other equation's."""
+    from sympy import Integer
+
+    if not one.lhs.is_Symbol or one.lhs in one.rhs.free_symbols:
+        return False
+    return differ((other.lhs - other.rhs).xreplace({one.lhs: one.rhs}), Integer(0))
 
 
 def _bare(answer: str) -> str:
@@ -87,62 +206,19 @@ def _bare(answer: str) -> str:
     return inner if inner.isalnum() and plain[0] + plain[-1] in ("()", "[]", "{}") else plain
 
 
-def _float() -> Any:
-    from sympy import Float
-
-    return Float
-
-
-def _is_number(value: Any) -> bool:
-    return bool(getattr(value, "is_number", False)) and not getattr(value, "is_Matrix", False)
-
-
-def is_prose(answer: str) -> bool:
-    """Whether an element is a sentence: three words or more that are no commands."""
-    return len(_WORDS.findall(answer)) >= 3
+def is_words(answer: str) -> bool:
+    """Whether an element is a sentence or nothing but words: the parser takes seconds to multiply it."""
+    answer = _ENVIRONMENT.sub("", answer)
+    if _SHORT_WORD.fullmatch(answer):
+        return True
+    if len(_WORDS.findall(answer)) >= 3:
+        return True
+    return len(answer) <= SHOWN and _ONLY_WORDS.fullmatch(_TEXT.sub(r"\1", answer)) is not None
 
 
 def is_numeric(answer: str) -> bool:
     """Whether an element is short and holds nothing but digits, signs and arithmetic: its value may be its name."""
     return len(answer) <= LONGEST_VALUE and _LETTERS.search(_ARITHMETIC.sub("", answer)) is None
-
-
-@lru_cache(maxsize=512)
-def parsed(answer: str) -> Any:
-    """An element as math-verify reads it, None when it cannot. A unit inside an expression is a variable."""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
-
-    rules = NormalizationConfig(
-        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none"
-    )
-    config = [LatexExtractionConfig(normalization_config=rules)]
-    if not looks_like_code(answer):  # its reader of plain expressions evaluates them
-        config.append(ExprExtractionConfig())
-    if is_prose(answer):  # the parser would take seconds to make a product of letters of it
-        return None
-    line = answer.replace("\n", " ").replace("$", "")
-    found = parse(
-        f"${line}$", config, fallback_mode="no_fallback", parsing_timeout=None, raise_on_error=False
-    )
-    return found[0] if found else None
-
-
-def exact(value: Any, *, last: bool = False) -> Fraction | None:
-    """The value of a rational number or decimal as math-verify read it, None for anything else.
-
-    Of `x = 5` it is 5, and of any equation (`m+n = 5`) with `last`.
-    """
-    import sympy
-
-    if isinstance(value, sympy.Eq) and (last or value.lhs.is_Symbol):
-        value = value.rhs
-    if value is None or not _is_number(value):
-        return None
-    value = value.doit()
-    if isinstance(value, sympy.Rational):
-        return Fraction(int(value.p), int(value.q))
-    return Fraction(str(value)) if isinstance(value, sympy.Float) and value.is_finite else None
 
 
 def text(answer: Shape) -> str:
@@ -161,7 +237,11 @@ def vote(answer: Shape) -> str:
 
     Numbers go by their value, what is no number by its text: whether two texts are one is the grader's to say.
     """
-    parts = [_element(part) if isinstance(part, str) else vote(part) for part in answer.parts]
+    texts = [text(_shape(part)) for part in answer.parts]
+    if len({match[0].strip("= ") for part in texts if (match := _ASSIGNED.match(part))}) > 1:
+        parts = [_bare(part) for part in texts]  # x=1, y=2 is not x=2, y=1
+    else:
+        parts = [_element(part) if isinstance(part, str) else vote(part) for part in answer.parts]
     if answer.kind == "one":
         return parts[0][:SHOWN]
     if answer.kind in ("set", "union"):
@@ -170,7 +250,7 @@ def vote(answer: Shape) -> str:
 
 
 def _element(element: str) -> str:
-    number = read_number(element)
+    number = read_number(_ASSIGNED.sub("", element))
     if number is not None:
         return name(number)
     value = exact(parsed(element)) if is_numeric(element) else None
@@ -182,6 +262,6 @@ def votes_by_text(answer: Shape) -> bool:
     return all(
         votes_by_text(part)
         if isinstance(part, Shape)
-        else read_number(part) is not None or not is_numeric(part)
+        else read_number(_ASSIGNED.sub("", part)) is not None or not is_numeric(part)
         for part in answer.parts
     )

@@ -1,9 +1,11 @@
 r"""Grader `strict`: what a mathematician would accept, by math-verify, in limited processes.
 
-The answer is the last complete `\boxed{...}`; without one, the last formula or number, as math-verify finds it.
+An answer must be marked: the last complete `\boxed{...}`, without one what stands behind the last `the answer is`,
+`Answer:` or `#### 18` (tasks/strict/marked.py). Nothing marked is wrong, whatever formula the text ends in.
 Integers are exact for AIME, decimals are equal to six digits (four for the rounded physics of Minerva), there is no
 factor 100; lists are sets, tuples are ordered, brackets count; a unit may follow an answer and is never removed
-inside one. Numbers are compared here, everything else in workers with a limit of processor time and of memory.
+inside one; a gold that says two things (an inequality and its interval) is met by either. Numbers and words are
+compared here, everything else in workers with a limit of processor time and of memory.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -21,25 +23,36 @@ from tasks.golds import check_benchmark, gold_text
 from tasks.limits import LimitedPool, Outcome, limit_reached
 from tasks.strict import compare as comparing
 from tasks.strict import numbers
-from tasks.strict.shapes import clean, shape
+from tasks.strict.marked import ALONE, Marked, marked
+from tasks.strict.parsing import exact, parsed
+from tasks.strict.readings import readings
+from tasks.strict.shapes import Shape, clean, shape
 
 SECONDS = 5.0
 MEMORY_BYTES = 3 << 30
 LONGEST_ANSWER = 4_000  # twice the longest gold; a longer answer is not compared
-SEARCHED = 4_000  # characters at the end of a response without a box where an answer is looked for
 SHOWN = 200
 TOLERANCE = 1e-6
 TOLERANCES = {"minerva_ocw": 1e-4, "aime24": 0.0}
 INTEGERS = frozenset({"aime24"})
+WARM_UP = (
+    ("x^{2}+2 x", "x(x+2)"),
+    ("\\frac{1}{2} \\sqrt{8}", "\\sqrt{2}"),
+    ("y=c_{1} e^{-2 t}+\\sin (3 t)", "y=\\sin 3t+c_{1} e^{-2t}"),
+    ("x \\ge 2", "[2,\\infty)"),
+    ("\\begin{pmatrix}1 & 2\\end{pmatrix}", "\\begin{pmatrix}1 & 3\\end{pmatrix}"),
+)
+NOT_MARKED = (
+    "no answer is marked: no complete \\boxed{...}, no 'the answer is', no 'Answer:', no '#### NUMBER'"
+)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One comparison for a worker: `answer` is None when it has still to be found in `tail`."""
+    """One comparison for a worker: the readings of a gold, and a cleaned answer."""
 
-    gold: str
-    answer: str | None
-    tail: str
+    golds: tuple[str, ...]
+    answer: str
     tolerance: float
     integer: bool
 
@@ -52,14 +65,17 @@ class Strict:
     def __init__(self, benchmark: str, seconds: float = SECONDS) -> None:
         self.benchmark = check_benchmark(benchmark)
         # Ours and the package's: either can change a verdict.
-        self.version = f"1+math-verify-{package_version('math-verify')}"
+        self.version = f"3+math-verify-{package_version('math-verify')}"
         self._tolerance = TOLERANCES.get(benchmark, TOLERANCE)
         self.pool = LimitedPool(f"{__name__}:judge", seconds=seconds, memory_bytes=MEMORY_BYTES)
-        self._gold = functools.lru_cache(maxsize=1024)(self._clean_gold)
+        self._gold = functools.lru_cache(maxsize=1024)(self._readings)
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Grade (response text, gold) pairs. Raises ValueError for an empty gold."""
-        return self._compare([self._prepare(text, target) for text, target in pairs])
+        found = [marked(text) for text, _ in pairs]
+        cases = [self._prepare(one, target) for one, (_, target) in zip(found, pairs, strict=True)]
+        verdicts = self._compare(cases)
+        return [_behind(one, verdict) for one, verdict in zip(found, verdicts, strict=True)]
 
     def _compare(self, cases: Sequence[Item | Verdict]) -> list[Verdict]:
         hard = list(dict.fromkeys(case for case in cases if isinstance(case, Item)))
@@ -75,28 +91,31 @@ class Strict:
         """End the worker processes; the next `grade` starts new ones."""
         self.pool.close()
 
-    def _clean_gold(self, target: str) -> str:
+    def _readings(self, target: str) -> tuple[str, ...]:
         gold = gold_text(self.benchmark, target)
         box = last_boxed(gold) if "boxed" in gold else None
-        return clean(gold if box is None else box)
+        return readings(gold if box is None else box)
 
-    def _prepare(self, text: str, target: str) -> Item | Verdict:
-        gold, box = self._gold(target), last_boxed(text)
-        if box is None:
-            return Item(gold, None, text[-SEARCHED:], self._tolerance, self.benchmark in INTEGERS)
-        if len(box) > LONGEST_ANSWER:
-            why = f"length limit: the box holds {len(box)} characters, more than {LONGEST_ANSWER} are not compared"
-            return Verdict(False, box[:SHOWN], None, why)
-        return self._quick(gold, box) if clean(box) else Verdict(False, None, None, "the last box is empty")
+    def _prepare(self, found: Marked | None, target: str) -> Item | Verdict:
+        golds = self._gold(target)
+        if found is None:
+            return Verdict(False, None, None, NOT_MARKED)
+        if len(found.answer) > LONGEST_ANSWER:
+            length = len(found.answer)
+            why = f"length limit: the answer has {length} characters, more than {LONGEST_ANSWER} are not compared"
+            return Verdict(False, found.answer[:SHOWN], None, why)
+        if not clean(found.answer):
+            return Verdict(False, None, None, "the last box is empty" if not found.marker else NOT_MARKED)
+        return self._quick(golds, found.answer)
 
     def _pair(self, answer: str, other: str) -> Item | Verdict:
         if max(len(answer), len(other)) > LONGEST_ANSWER or not clean(answer):
             return Verdict(answer == other, None, None, "not compared")
-        return self._quick(clean(other), answer)
+        return self._quick((clean(other),), answer)
 
-    def _quick(self, gold: str, written: str) -> Item | Verdict:
-        item = Item(gold, clean(written), "", self._tolerance, self.benchmark in INTEGERS)
-        return _numeric(item, written.strip()) or _same_text(item, written.strip()) or item
+    def _quick(self, golds: tuple[str, ...], written: str) -> Item | Verdict:
+        item = Item(golds, clean(written), self._tolerance, self.benchmark in INTEGERS)
+        return _numeric(item, written.strip()) or _without_parser(item) or item
 
 
 def strict(benchmark: str) -> Callable[[], Strict]:
@@ -104,9 +123,19 @@ def strict(benchmark: str) -> Callable[[], Strict]:
     return functools.partial(Strict, check_benchmark(benchmark))
 
 
+def _behind(found: Marked | None, verdict: Verdict) -> Verdict:
+    """A verdict that says where its answer stood, when that was no box."""
+    if found is None or not found.marker or verdict.why == NOT_MARKED:
+        return verdict
+    where = "the answer stands alone" if found.marker == ALONE else f"found behind {found.marker!r}"
+    return replace(verdict, why=f"{verdict.why} (no box; {where})")
+
+
 def _numeric(item: Item, shown: str) -> Verdict | None:
     """The verdict where both sides are plain numbers, None elsewhere."""
-    right, mine = numbers.read_number(item.gold), numbers.read_number(item.answer or "")
+    if len(item.golds) > 1:
+        return None
+    right, mine = numbers.read_number(item.golds[0]), numbers.read_number(item.answer)
     if right is None or mine is None:
         return None
     if item.integer:
@@ -114,71 +143,63 @@ def _numeric(item: Item, shown: str) -> Verdict | None:
         rule = "the same integer" if correct else f"not the integer {right.value}"
     else:
         correct = numbers.equal(right, mine, item.tolerance)
-        rule = "equal numbers" if correct else f"{shown[:SHOWN]} is not the number {item.gold[:SHOWN]}"
+        rule = "equal numbers" if correct else f"{shown[:SHOWN]} is not the number {item.golds[0][:SHOWN]}"
     return Verdict(correct, shown[:SHOWN], numbers.name(mine)[:SHOWN], rule)
 
 
-def _same_text(item: Item, shown: str) -> Verdict | None:
-    """The verdict where answer and gold are one text and its vote needs no parser, None elsewhere."""
-    if item.integer or "".join(item.gold.split()) != "".join((item.answer or "").split()):
+def _without_parser(item: Item) -> Verdict | None:
+    """The verdict where texts, numbers and words decide and the vote needs no parser, None elsewhere."""
+    mine = shape(item.answer)
+    if item.integer or not comparing.votes_by_text(mine):
         return None
-    mine = shape(item.answer or "")
-    if not comparing.votes_by_text(mine):
+    golds = [shape(gold) for gold in item.golds]
+    try:
+        correct = _correct(item, golds, mine, parser=False)
+    except comparing.Undecided:
         return None
-    return Verdict(True, shown[:SHOWN], comparing.vote(mine), "the same text")
+    return _reasoned(item, golds, mine, correct, "as it is written")
+
+
+def _correct(item: Item, golds: Sequence[Shape], mine: Shape, *, parser: bool) -> bool:
+    """Whether an answer equals one reading of the gold; the whole of several is text that no parser reads."""
+    if len(golds) > 1:
+        if "".join(item.answer.split()) == "".join(item.golds[0].split()):
+            return True
+        golds = golds[1:]
+    return any(comparing.compare(gold, mine, item.tolerance, parser=parser) for gold in golds)
+
+
+def _reasoned(item: Item, golds: Sequence[Shape], mine: Shape, correct: bool, by: str) -> Verdict:
+    shown = item.answer[:SHOWN]
+    rule = "equal" if correct else f"{shown} is not equal to {item.golds[0][:SHOWN]}"
+    alike = any(gold.kind == mine.kind for gold in golds)
+    why = f"{rule}, {by}" if alike else f"{rule}, which is of another shape"
+    return Verdict(correct, shown, comparing.vote(mine), why)
 
 
 def _verdict(item: Item, outcome: Outcome) -> Verdict:
     if outcome.status == "done":
         return Verdict(**outcome.value)
-    shown = None if item.answer is None else item.answer[:SHOWN]
-    return Verdict(False, shown, None, limit_reached(outcome))
+    return Verdict(False, item.answer[:SHOWN], None, limit_reached(outcome))
 
 
 def judge(fields: Sequence[Any]) -> dict[str, Any]:
     """Grade one `Item` (its fields); runs in a limited worker. Returns a Verdict's fields."""
     item = Item(*fields)
-    answer = item.answer if item.answer is not None else clean(_found(item.tail))
-    if not answer:
-        why = "no complete box in the response, and math-verify found no answer"
-        return {"correct": False, "extracted": None, "vote": None, "why": why}
-    found = Item(item.gold, answer, "", item.tolerance, item.integer)
-    if (verdict := _numeric(found, answer)) is not None:
-        return vars(verdict)
-    shown, mine, gold = answer[:SHOWN], shape(answer), shape(item.gold)
-    correct = _correct(gold, mine, item)
-    rule = "equal" if correct else f"{shown} is not equal to {item.gold[:SHOWN]}"
-    why = f"{rule}, by math-verify" if gold.kind == mine.kind else f"{rule}, which is of another shape"
-    return {"correct": correct, "extracted": shown, "vote": comparing.vote(mine), "why": why}
+    mine, golds = shape(item.answer), [shape(gold) for gold in item.golds]
+    correct = _same_integer(item.golds[0], mine) if item.integer else _correct(item, golds, mine, parser=True)
+    return vars(_reasoned(item, golds, mine, correct, "by math-verify"))
 
 
-def _correct(gold: Any, mine: Any, item: Item) -> bool:
-    if not item.integer:
-        return comparing.compare(gold, mine, item.tolerance)
+def _same_integer(gold: str, mine: Shape) -> bool:
     written = comparing.text(mine)
-    value = None if "%" in written else comparing.exact(comparing.parsed(written), last=True)
-    right = numbers.read_number(item.gold)
+    value = None if "%" in written else exact(parsed(written), last=True)
+    right = numbers.read_number(gold)
     return value is not None and right is not None and value == right.value
-
-
-def _found(tail: str) -> str:
-    """The last formula or number of a text without a box, as math-verify finds it; empty when there is none."""
-    from math_verify import parse
-    from math_verify.grader import get_pct_val
-
-    if comparing.looks_like_code(tail):
-        from math_verify import LatexExtractionConfig
-
-        found = parse(tail, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=False)
-    else:
-        found = parse(tail, parsing_timeout=None, raise_on_error=False)
-    if not found:
-        return ""
-    percent = "\\%" if get_pct_val(found[0]) is not None and "%" not in str(found[-1]) else ""
-    return str(found[-1]) + percent
 
 
 def prepare() -> None:
     """What every comparison needs, made before the first one's clock runs."""
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own timeouts are off
-    judge(["\\frac{1}{2}", None, "so it is $x+1$", TOLERANCE, False])
+    for gold, answer in WARM_UP:  # each needs the parser: what it imports may not be imported later
+        judge([[gold], answer, TOLERANCE, False])

@@ -16,7 +16,8 @@ _POWER = (
 )
 _NUMBER = re.compile(rf"(?P<sign>[+-]?)\s*(?P<number>{_DECIMAL}){_POWER}?(?P<percent>\s*\\?%)?")
 _FRACTION = re.compile(
-    r"(?P<sign>[+-]?)\s*(?:\\frac\s*\{\s*(?P<a>-?\d+)\s*\}\s*\{\s*(?P<b>-?\d+)\s*\}|\\frac\s*(?P<c>\d)\s*(?P<d>\d)"
+    r"(?P<sign>[+-]?)\s*(?:(?P<whole>\d+)\s*(?=\\)|(?P<space>\d+)\s+(?=\d))?"
+    r"(?:\\frac\s*\{\s*(?P<a>-?\d+)\s*\}\s*\{\s*(?P<b>-?\d+)\s*\}|\\frac\s*(?P<c>\d)\s*(?P<d>\d)"
     r"|(?P<n>\d+)\s*/\s*(?P<m>\d+))(?P<percent>\s*\\?%)?"
 )
 _NOT_DIGITS = re.compile(r"[^\d.]")
@@ -49,7 +50,7 @@ def read_number(text: str) -> Number | None:
     above, below = (int(match[a] or match[b] or match[c]) for a, b, c in ("acn", "bdm"))
     if below == 0:
         return None
-    value = Fraction(above, below)
+    value = int(match["whole"] or match["space"] or 0) + Fraction(above, below)  # 2 1/3 is a mixed number
     return Number(-value if match["sign"] == "-" else value, False, match["percent"] is not None)
 
 

@@ -9,19 +9,33 @@ import re
 from dataclasses import dataclass
 
 from tasks.strict.numbers import read_number
+from tasks.strict.signs import named, plain
 
 MOST_ELEMENTS = 64
 DEEPEST = 6
 
 _OPEN, _CLOSE = "([{", ")]}"
 _SPACES = re.compile(r"(?<!\\)\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s+")
-_DROPPED = re.compile(r"\\(?:left|right|displaystyle|limits|big|Big|bigg|Bigg)(?![A-Za-z])|\\?\$|\\\(|\\\)")
-_UNIT = re.compile(
-    r"(?<=[\d})!])\s*(?:\\(?:text|mathrm|mbox|textrm|textbf|operatorname)\s*\{[^{}]*\}"
-    r"(?:\s*\^\s*(?:\{\s*-?\d+\s*\}|\d))?\s*[/.]?\s*)+$"
+_DROPPED = re.compile(
+    r"\\(?:left|right|displaystyle|limits|big|Big|bigg|Bigg)(?![A-Za-z])|\\?\$|(?<!\\)\\[()\[\]]"
 )
+_ARRAY = re.compile(r"\\(begin|end)\s*\{(?:array|matrix|bmatrix)\}(?:\s*\{[lcr| ]*\})?")
+_AROUND_MATRIX = re.compile(
+    r"[(\[]\s*(\\begin\{pmatrix\}(?:(?!\\end\{pmatrix\}).)*\\end\{pmatrix\})\s*[)\]]", re.DOTALL
+)
+_RELATION = re.compile(r"\\(le|ge|ne)(?:q|qslant)(?![A-Za-z])")
+_ONE_UNIT = (
+    r"\\(?:text|mathrm|mbox|textrm|textbf|operatorname)\s*\{[^{}]*\}(?:\s*\^\s*(?:\{\s*-?\d+\s*\}|\d))?"
+)
+_BETWEEN = r"\s*(?:[/.]\s*)?"  # nothing here may match one space in two ways: units in a row would take years
+_UNIT = re.compile(rf"(?<=[\d}})!])\s*{_ONE_UNIT}(?:{_BETWEEN}{_ONE_UNIT})*{_BETWEEN}$")
 _DEGREES = re.compile(r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°|\\degree)")
-_COUNTED = re.compile(r"([^A-Za-z]*\d)\s+(?!(?:or|and)\b)[A-Za-z]{2,}(?:[ /.]+[A-Za-z]+|\^?\d)*\.?")
+_COUNTED = re.compile(
+    r"(?P<number>.{0,100}?[\d)}])\s+(?!(?:or|and)\b)"
+    r"(?:[A-Za-z]{3,}|[cdkmn]?m/s|[cdkmn]m|[km]g|ml|ft|in|hr|lb|oz|mi|yd)(?:[ /.]+[A-Za-z]+|\^?\d)*\.?"
+)
+_COUNTED_IN_CHINESE = re.compile(r"(?P<number>.{0,100}?[\d)}])\s*[\u4e00-\u9fff]+")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|boldsymbol)\s*\{([^{}]*)\}")
 _WORD = re.compile(
     r"\\(?:text|mathrm|mbox|textrm)\s*\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
 )
@@ -37,13 +51,26 @@ class Shape:
 
 
 def clean(text: str) -> str:
-    """An answer without what only concerns its looks: sizes, spaces, dollar signs, a unit at its end."""
-    text = _SPACES.sub(" ", text.replace("\\!", ""))
-    text = _DROPPED.sub("", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").strip()
-    text = _DEGREES.sub("", text).rstrip(". ").strip()
+    """An answer without what only concerns its looks: sizes, spaces, dollar signs, wide letters, a unit at its end.
+
+    The real line and the empty set have one name each, whether they are written in words or in signs.
+    """
+    text = _SPACES.sub(" ", plain(text).replace("\\!", ""))
+    text = _AROUND_MATRIX.sub(r"\1", _ARRAY.sub(r"\\\1{pmatrix}", _DROPPED.sub("", text)))
+    text = _RELATION.sub(r"\\\1", text)
+    text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").strip()
+    text = _without_unit(_DEGREES.sub("", text).rstrip(". ").strip())
+    if match := _WRAPPED.fullmatch(text):
+        text = match[1].strip()
+    return named(text) or text
+
+
+def _without_unit(text: str) -> str:
+    """`text` without a unit behind its end; words go only behind a number."""
     text = _UNIT.sub("", text).strip() or text
-    if (match := _COUNTED.fullmatch(text)) and read_number(match[1]) is not None:
-        return match[1].strip()
+    for counted in (_COUNTED, _COUNTED_IN_CHINESE):
+        if (match := counted.fullmatch(text)) and read_number(match["number"]) is not None:
+            return match["number"].strip()
     return text
 
 
@@ -55,6 +82,8 @@ def shape(text: str, depth: int = 0) -> Shape:
         return one
     if (match := _SET.fullmatch(text)) and _balanced(match[1]):
         return _many("set", split(match[1], ",;"), depth) or one
+    if text[:1] == "{" and _closing(text) == len(text) - 1 and len(inner := split(text[1:-1], ",;")) > 1:
+        return _many("set", inner, depth) or one
     if brackets := _outer(text):
         inner = split(text[1:-1], ",;")
         if len(inner) > 1:
@@ -70,7 +99,9 @@ def _many(kind: str, texts: list[str], depth: int) -> Shape | None:
     if len(texts) > MOST_ELEMENTS:
         return None
     signed = texts if kind not in ("set", "union") else [part for text in texts for part in _signs(text)]
-    return Shape(kind, tuple(shape(text, depth + 1) for text in signed if text.strip()))
+    return Shape(
+        kind, tuple(shape(_without_unit(text.strip()), depth + 1) for text in signed if text.strip())
+    )
 
 
 def _signs(text: str) -> list[str]:
