@@ -42,7 +42,7 @@ class QwenCompat:
     """Correct when the toolkit would say so; responses vote by their extracted, normalised text."""
 
     name = "qwen_compat"
-    version = "2"
+    version = "3"
 
     def __init__(self, benchmark: str, seconds: float = SECONDS) -> None:
         self.benchmark = check_benchmark(benchmark)

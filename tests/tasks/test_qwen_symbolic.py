@@ -41,3 +41,22 @@ def test_prose_is_a_product_of_letters_and_differs_from_a_formula() -> None:
     assert differ(parsed("thealternatingharmonicseries"), parsed("2x+1"))
     assert not equal("concaveupeverywhere", r"2x^{5/2}/5+C")
     assert equal("converges", "congresve")
+
+
+def test_what_the_toolkit_cannot_read_stays_text() -> None:
+    """Asked, the toolkit finds these different: no parser of its own reads intervals, unions or Unicode."""
+    assert parsed(r"[1,\infty)") == r"[1,\infty)"
+    assert not equal(r"(0,125)\,\cup(125,\,\infty)", r"(0,125)\cup(125,\infty)")
+    assert not equal("8π", r"8\pi")
+
+
+def test_a_function_that_only_has_a_name_differs_from_what_is_none() -> None:
+    """Nothing is known of f: what is equal for every f must not differ, what is unequal for one f may."""
+    assert not differ(parsed("2f(x+1)-f(1+x)"), parsed("f(x+1)"))
+    assert differ(parsed("f(x)"), parsed("g(x)")) and differ(parsed("f(x)"), parsed("f(2x)"))
+    assert differ(parsed("f(x)-x^2"), parsed("x^2-11"))
+
+
+def test_a_side_with_a_variable_may_still_be_a_number() -> None:
+    assert equal("x-x+3.14159", r"\frac{31416}{10000}")
+    assert not equal("x-y+3.14159", r"\frac{31416}{10000}")
