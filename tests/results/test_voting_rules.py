@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from results.statistics import Estimate
 from results.voting import (
@@ -118,6 +119,57 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(rule: str, n: int) ->
     assert 0.91 <= np.mean(hits) <= 1.0
     binomial = 2 * 1.96 * (0.25 / 30) ** 0.5
     assert np.mean(widths) < 1.1 * binomial  # honest, and not by being useless
+
+
+SKILLS = {
+    "all alike": lambda generator, rate: np.full(30, rate),
+    "of many skills": lambda generator, rate: generator.beta(4 * rate, 4 * (1 - rate), 30),
+    "solved always or never": lambda generator, rate: (generator.random(30) < rate) * 1.0,
+}
+
+
+@pytest.mark.parametrize("kind", SKILLS)
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9])
+def test_the_mean_of_single_samples_is_covered_as_often_as_it_says_and_not_oftener(
+    kind: str, rate: float
+) -> None:
+    generator = np.random.default_rng(1)
+    right, wrong = Ballot("a", True, "a"), Ballot("b", False, "b")
+    hits = []
+    for _ in range(500):
+        counts = generator.binomial(32, SKILLS[kind](generator, rate))
+        vote = votes_at([1], [[right] * k + [wrong] * (32 - k) for k in counts])[1]
+        assert vote is not None and vote.low <= vote.estimate.value <= vote.high
+        hits.append(vote.low <= rate <= vote.high)
+    assert 0.90 <= np.mean(hits) <= 0.99  # the error of 500 draws is 1 %
+
+
+def test_single_samples_are_worth_as_many_answers_as_their_spread_says() -> None:
+    def interval(*counts: int, of: int = 32) -> tuple[float, float]:
+        questions = [[Ballot("a", k < n, "a") for k in range(of)] for n in counts]
+        vote = votes_at([1], questions)[1]
+        assert vote is not None
+        return vote.low, vote.high
+
+    def wilson(right: int, answers: int) -> tuple[float, float]:  # scipy's, at Student's quantile of 29
+        level = 2 * stats.norm.cdf(stats.t.ppf(0.975, 29)) - 1
+        found = stats.binomtest(right, answers).proportion_ci(level, method="wilson")
+        return float(found.low), float(found.high)
+
+    # Each 3 of 32: 960 answers that are alike, 7.6 to 11.5 %; two right and two wrong questions more made it 8 to 22.
+    assert interval(*[3] * 30) == pytest.approx(wilson(90, 960))
+    assert interval(*[32] * 3, *[0] * 27) == pytest.approx(
+        wilson(3, 30), abs=0.005
+    )  # 30 answers, 29 by the spread
+    assert interval(*[0] * 30) == pytest.approx(wilson(0, 30))
+    assert interval(1, of=2) == (0, 1)
+
+
+@given(st.lists(pools, min_size=1, max_size=4))
+@settings(max_examples=50, deadline=None)
+def test_the_estimate_is_never_outside_of_its_interval(questions: list[list[Ballot]]) -> None:
+    for vote in votes_at([1, 2, 5], questions).values():
+        assert vote is None or 0 <= vote.low <= vote.estimate.value <= vote.high <= 1
 
 
 def test_none_of_thirty_is_not_certain() -> None:
