@@ -9,7 +9,7 @@ from bench.choice import recorded_name, set_of, set_with, short, specs_of
 from bench.config import ModelSet, model_set
 from bench.engines.served import check_one_model
 from bench.errors import BadInput
-from bench.road import Road, RunReport, Say, board_of, check_stored_set, opened
+from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
@@ -30,29 +30,26 @@ def evaluate_models(
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
     from bench.evaluation.questions import check_prompts, pools, remarks
-    from bench.lineage import stored_targets
 
+    if rescore:
+        from bench.rescore import rescore_models
+
+        return rescore_models(specs, options, models=models, runs=runs, db=db, say=say)
     suite = chosen_suite(options)
-    if not specs and not models and not rescore:
+    if not specs and not models:
         raise BadInput("name what to evaluate: --model FOLDER, --model zoo:NAME, or --models SET")
-    named = specs or (specs_of(model_set(models)) if models and not rescore else [])
+    found = model_set(models) if models else None
+    named = specs or (specs_of(found) if found else [])
     check_one_model(options.engine, len(named))
     checkpoints = [open_model(spec) for spec in named]
-    found = model_set(models) if models and named else None
     asked = pools(suite, options)
     check_prompts(asked, [checkpoint.path for checkpoint in checkpoints])
     with opened(runs, db, say) as road:
         road.note_all(remarks(asked))
         targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
-        if not named:
-            check_stored_set(road.store, models)
-            targets = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
-            if not targets:
-                raise BadInput(f"nothing is stored for {suite.name}: there is nothing to grade again")
-        if not rescore:
-            _check_heads(road, targets, suite)
+        _check_heads(road, targets, suite)
         for target in targets:
-            road.evaluate(target, asked, options, rescore=rescore)
+            road.evaluate(target, asked, options)
     sets = {target.model_set for target in targets}
     board = board_of(db, options.suite, split=options.split, model_set=sets.pop() if len(sets) == 1 else None)
     return RunReport(board, road.summary)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from results.board import Board
     from results.spool import Spool
     from results.store import Store
+    from tasks.contract import Suite
 
 Say = Callable[[str], None]
 
@@ -66,9 +67,7 @@ class Road:
 
         record(self.spool, self.store, table, rows)
 
-    def evaluate(
-        self, target: EvalTarget, asked: list[Pool], options: EvalOptions, *, rescore: bool = False
-    ) -> None:
+    def evaluate(self, target: EvalTarget, asked: list[Pool], options: EvalOptions) -> None:
         """Evaluate one model and say what was done."""
         from bench.engines import engine_identity
         from bench.evaluation.evaluate import evaluate, with_engine
@@ -76,7 +75,7 @@ class Road:
         options, why = with_engine(target, asked, options)
         if why is not None and (said := f"engine {options.engine}: {why}") not in self.summary:
             self.note(said)
-        report = evaluate(target, asked, options, store=self.store, spool=self.spool, rescore=rescore)
+        report = evaluate(target, asked, options, store=self.store, spool=self.spool)
         self.note(report.sentence())
         if report.generated:  # what was chosen for us, now that it is known
             _, dtype = engine_identity(options.engine, target.path, **options.engine_options())
@@ -136,9 +135,10 @@ def check_stored_set(store: Store, model_set: str | None) -> None:
 
 def board_of(
     db: Path, suite: str, *, split: str, model_set: str | None, methods: Collection[str] | None = None,
-    grader: str | None = None, samples: int | None = None,
+    grader: str | None = None, samples: int | None = None, prompt_mode: str | None = None,
+    max_new_tokens: int | None = None,
 ) -> Board:  # fmt: skip
-    """The leaderboard of a suite or benchmark, from what is stored."""
+    """The leaderboard of a suite or benchmark, from what is stored. Raises BadInput for a name that is unknown."""
     from bench.lm_eval import is_lm_eval
     from bench.recipe import method_names
     from results.leaderboard import leaderboard
@@ -146,8 +146,9 @@ def board_of(
 
     store = Store(db)
     # A task of lm-eval is known by what was stored.
-    found = None if is_lm_eval(suite) else chosen_suite(EvalOptions(suite=suite, split=split))
+    found = None if is_lm_eval(suite) else chosen_suite(EvalOptions(suite, split, prompt_mode=prompt_mode))
     check_stored_set(store, model_set)
+    _check_grader(store, grader, found)
     for method in methods or ():
         if method not in method_names():
             raise unknown("method", method, method_names())
@@ -160,4 +161,18 @@ def board_of(
         benchmarks=[benchmark.name for benchmark in found.benchmarks] if found else None,
         grader=grader,
         samples=samples,
+        prompt_mode=prompt_mode,
+        max_new_tokens=max_new_tokens,
     )
+
+
+def _check_grader(store: Store, grader: str | None, suite: Suite | None) -> None:
+    """Refuse the name of a grader that no benchmark asked for has, and that graded nothing stored."""
+    if grader is None:
+        return
+    rows = store.rows("SELECT DISTINCT grader FROM scores WHERE grader IS NOT NULL ORDER BY grader")
+    known = [str(row["grader"]).rpartition("@")[0] for row in rows]
+    for benchmark in suite.benchmarks if suite else ():
+        known += [make().name for make in (benchmark.grader, *benchmark.also_graded_by)]
+    if grader not in known:
+        raise unknown("grader", grader, dict.fromkeys(known))

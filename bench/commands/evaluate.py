@@ -19,6 +19,7 @@ from bench.commands.options import (
     eval_options,
 )
 from bench.commands.printing import say, show_board
+from bench.errors import CheckFailed
 
 
 def evaluate(
@@ -48,4 +49,6 @@ def evaluate(
         db=place.database,
         say=say,
     )
-    show_board(report.board, json=json, extra={"report": report.summary})
+    show_board(report.board, json=json, extra={"report": report.summary, "failed": report.failed})
+    if report.failed:
+        raise CheckFailed(f"not graded again: {', '.join(report.failed)}; the others are (see above)")

@@ -16,6 +16,9 @@ from bench.engines.contract import Completion, Request
 from bench.errors import BadInput
 from bench.models.loading import require_tokenizer
 
+# transformers says this once for each tokenizer, where it is not marked as said.
+TOO_LONG_WARNING = "sequence-length-is-longer-than-the-specified-maximum"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -46,6 +49,19 @@ class Tokens:
         return math.fsum(self.logprobs if n_generated == len(self.ids) else self.logprobs[:n_generated])
 
 
+class PromptTooLong(BadInput):
+    """A prompt without room behind it; `request` tells which."""
+
+    def __init__(self, request: Request, n_tokens: int, context: int | None, room: int) -> None:
+        needs = " and an answer needs at least one" if room else ""
+        super().__init__(
+            f"a prompt of {n_tokens} tokens does not fit: the model's context is {context} "
+            f"tokens{needs}. Leave out this benchmark, or take a model with a longer context. "
+            f"The prompt begins {request.prompt[:80]!r}"
+        )
+        self.request = request
+
+
 class TextEngine:
     """The side of an engine that knows the tokenizer. `context` None means that the model states no limit."""
 
@@ -69,11 +85,7 @@ class TextEngine:
         prompts = self.tokenizer([request.prompt for request in requests])["input_ids"]
         for request, ids in zip(requests, prompts, strict=True):
             if not ids or (self.context is not None and len(ids) + room > self.context):
-                needs = " and an answer needs at least one" if room else ""
-                raise BadInput(
-                    f"a prompt of {len(ids)} tokens does not fit: the model's context is {self.context} "
-                    f"tokens{needs}. The prompt begins {request.prompt[:80]!r}"
-                )
+                raise PromptTooLong(request, len(ids), self.context, room)
         return list(zip(requests, prompts, strict=True))
 
     def stops(self, stop: tuple[str, ...]) -> tuple[set[int], tuple[str, ...]]:
@@ -139,14 +151,19 @@ class TextEngine:
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer at `path`. Raises BadInput when there is none or transformers cannot load it."""
+    """The tokenizer at `path`. Raises BadInput when there is none or transformers cannot load it.
+
+    It says nothing of long texts: prompts are measured here, and a response may be longer than a context.
+    """
     from transformers import AutoTokenizer
 
     require_tokenizer(path, str(path))
     try:
-        return AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path)
     except Exception as error:  # a foreign file can break it in any way
         raise BadInput(f"transformers cannot load the tokenizer of {path}: {error}") from error
+    getattr(tokenizer, "deprecation_warnings", {})[TOO_LONG_WARNING] = True
+    return tokenizer
 
 
 def end_ids(configs: Iterable[Any], tokenizer: Any) -> set[int]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.engines.contract import Choice, Completion, Engine, Request
+from bench.engines.texts import PromptTooLong, load_tokenizer
+from bench.errors import BadInput
 from bench.evaluation.questions import Ask, Pool
 from tasks.l2s.flags import flags, opens_think_block
 
@@ -19,7 +21,20 @@ if TYPE_CHECKING:
 def answered(
     target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of the missing responses, in groups as they finish: written ones, then the labels of each head."""
+    """Rows of the missing responses, in groups as they finish: written ones, then the labels of each head.
+
+    Raises BadInput, with benchmark and sample, for a prompt that the engine finds too long.
+    """
+    try:
+        yield from _answered(target, engine, missing)
+    except PromptTooLong as error:
+        pool, ask = missing[error.request.id]
+        raise BadInput(f"{pool.benchmark.name}, sample {ask.sample.id}: {error}") from error
+
+
+def _answered(
+    target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]]
+) -> Iterator[list[dict[str, Any]]]:
     written: list[Request] = []
     blocks = _ThinkBlocks(target.path)
     chosen: dict[Expert, list[Request]] = {}
@@ -49,9 +64,7 @@ class _ThinkBlocks:
         if block is None:
             return None
         if self.tokenizer is None:
-            from transformers import AutoTokenizer
-
-            self.tokenizer = AutoTokenizer.from_pretrained(self.path)
+            self.tokenizer = load_tokenizer(self.path)
         return len(self.tokenizer(block, add_special_tokens=False)["input_ids"])
 
 

@@ -8,38 +8,34 @@ when none is missing no engine is loaded. Grading and scoring work on stored res
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench import engines
-from bench.errors import BadInput
 from bench.evaluation.answering import answered
-from bench.evaluation.experts import expert_of
-from bench.evaluation.grading import grade, new_scores, score
+from bench.evaluation.fitting import check_lengths
+from bench.evaluation.progress import bar
 from bench.evaluation.questions import Ask, Pool, rendered
+from bench.evaluation.scoring import Scoring, verdicts_due
 from bench.evaluation.target import EvalTarget
-from bench.evaluation.token_counts import FixedTokenizer, token_counts
+from bench.evaluation.token_counts import FixedTokenizer
 from bench.suites import EvalOptions
 
 if TYPE_CHECKING:
     from results.spool import Spool
     from results.store import Store
 
-Row = Mapping[str, Any]
-Advance = Callable[[int], None]
-
 
 @dataclass(frozen=True)
 class EvalReport:
-    """What an evaluation did. `missing` responses are not stored, and `rescore` forbade to generate them."""
+    """What an evaluation did."""
 
     name: str
     generated: int
     reused: int
     graded: int
-    missing: int
     tokens: int
     generate_seconds: float
     seconds: float
@@ -58,9 +54,8 @@ class EvalReport:
             )
         else:
             done = f"all {self.reused:,} responses reused"
-        missing = f", {self.missing:,} missing" if self.missing else ""
         graded = f"{self.graded:,} graded" if self.graded else "all grades reused"
-        return f"{self.name}: {done}{missing}; {graded}; {self.seconds:.1f} s"
+        return f"{self.name}: {done}; {graded}; {self.seconds:.1f} s"
 
 
 def evaluate(
@@ -70,13 +65,11 @@ def evaluate(
     *,
     store: Store,
     spool: Spool,
-    rescore: bool = False,
     progress: bool = True,
 ) -> EvalReport:
     """Answer, grade and score everything that `pools` ask (see `bench.evaluation.questions.pools`).
 
-    `rescore` generates nothing and grades what is stored again. Rows go to `spool`, from there into `store`.
-    Raises BadInput when `rescore` finds nothing stored, and for a prompt that does not fit the model.
+    Rows go to `spool`, from there into `store`. Raises BadInput for a prompt that does not fit the model.
     """
     started = time.perf_counter()
     options, _ = with_engine(target, pools, options)
@@ -86,23 +79,16 @@ def evaluate(
     store.ingest()
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
     missing = {id: asked for id, asked in _asked(pools, ids) if id not in known}
-    if rescore and not known:
-        raise BadInput(
-            f"nothing is stored for {target.name} on these questions: evaluate it first, without --rescore"
-        )
     sampled = _Sampled()
-    if missing and not rescore:
+    if missing:
         sampled = _sample(target, missing, options, spool=spool, progress=progress)
         store.ingest()
-    graded = _grade_and_score(
-        target, pools, ids, fixed, store=store, spool=spool, rescore=rescore, progress=progress
-    )
+    graded = _grade_and_score(target, pools, ids, fixed, store=store, spool=spool, progress=progress)
     return EvalReport(
         name=target.name,
         generated=sampled.responses,
         reused=len(known),
         graded=graded,
-        missing=len(missing) - sampled.responses,
         tokens=sampled.tokens,
         generate_seconds=sampled.seconds,
         seconds=time.perf_counter() - started,
@@ -156,13 +142,14 @@ def _sample(
     progress: bool,
 ) -> _Sampled:
     """Generate the missing responses with one loaded engine; each is spooled as soon as it is finished."""
+    check_lengths([*missing.values()], target.path)
     writes = any(not pool.benchmark.labels for pool, _ in missing.values())
     engine = engines.load(
         options.engine, target.path, answers="text" if writes else "labels", **options.engine_options()
     )
     done = _Sampled(batch_size=engine.batch_size, threads=engine.threads)
     started = time.perf_counter()
-    with closing(engine), _bar(f"{target.name}: answering", len(missing), show=progress) as advance:
+    with closing(engine), bar(f"{target.name}: answering", len(missing), show=progress) as advance:
         for rows in answered(target, engine, missing):
             spool.append_many("responses", rows)
             done.responses += len(rows)
@@ -174,36 +161,16 @@ def _sample(
 
 def _grade_and_score(
     target: EvalTarget, pools: Sequence[Pool], ids: Sequence[list[str]], fixed: FixedTokenizer | None, *,
-    store: Store, spool: Spool, rescore: bool, progress: bool,
+    store: Store, spool: Spool, progress: bool,
 ) -> int:  # fmt: skip
     """Verdicts and scores of everything stored; the number of new verdicts."""
-    common = {"model_set": target.model_set, "base": target.base}
+    scoring = Scoring(target, fixed, store, spool)
     new, scores = 0, []
-    total = sum(len(own) * (1 + len(p.benchmark.also_graded_by)) for p, own in zip(pools, ids, strict=True))
-    with _bar(f"{target.name}: grading", total, show=progress) as advance:
+    total = sum(verdicts_due(pool, own) for pool, own in zip(pools, ids, strict=True))
+    with bar(f"{target.name}: grading", total, show=progress) as advance:
         for pool, own in zip(pools, ids, strict=True):
-            graded = grade(pool, own, store=store, spool=spool, rescore=rescore, advance=advance)
+            graded = scoring.graded(pool, own, again=False, advance=advance)
             new += graded.new
-            expert = expert_of(target.experts, pool.benchmark.domain)
-            mark = expert.fingerprint if expert else None
-            tokens = {}
-            if fixed and not pool.benchmark.labels:
-                tokens[fixed.id] = token_counts(fixed, graded.responses, store=store, spool=spool)
-            scores += score(pool, graded, own, {**common, "expert": mark}, tokens)
-    spool.append_many("scores", new_scores(scores, store, target.fingerprint))
-    store.ingest()
+            scores += scoring.scores(pool, graded, own)
+    scoring.keep(scores)
     return new
-
-
-@contextmanager
-def _bar(title: str, total: int, *, show: bool) -> Iterator[Advance]:
-    """A progress bar on stderr that disappears when it is done; nothing where there is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = not (show and console.is_terminal)
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda n: bar.advance(task, n)

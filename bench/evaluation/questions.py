@@ -75,16 +75,40 @@ class Pool:
         ]
 
 
+@dataclass(frozen=True)
+class Golds:
+    """The questions of a benchmark's split with their golds and the identity of each, and where they were read."""
+
+    questions: tuple[tuple[Sample, str], ...]
+    source: Source
+    expected_n: int
+
+
+def golds(benchmark: Benchmark, options: EvalOptions) -> Golds:
+    """All questions of the split. Raises BadInput when the data cannot be read."""
+    try:
+        samples, source = benchmark.load(options.split, options.data_dir)
+    except DataUnavailable as error:
+        raise BadInput(str(error)) from error
+    questions = tuple((sample, document_hash(sample.question, sample.target)) for sample in samples)
+    return Golds(questions, source, benchmark.sizes.get(options.split, len(samples)))
+
+
 def pools(suite: Suite, options: EvalOptions) -> list[Pool]:
     """Everything that `suite` asks under `options`; reads the data, which is where it can fail early.
 
     Raises BadInput when the data cannot be read, or for a prompt mode that a benchmark does not have.
     """
+    check_numbers(options)
+    return [pool for benchmark in suite.benchmarks for pool in _pools(suite.name, benchmark, options)]
+
+
+def check_numbers(options: EvalOptions) -> None:
+    """Refuse numbers of samples and responses that mean nothing."""
     if options.limit is not None and options.limit < 1:
         raise BadInput(f"--limit {options.limit}: ask at least one sample, or leave it out to ask all")
     if options.samples is not None and options.samples < 0:
         raise BadInput(f"--samples {options.samples}: give how many, 0 for none, or leave it out")
-    return [pool for benchmark in suite.benchmarks for pool in _pools(suite.name, benchmark, options)]
 
 
 def remarks(asked: Sequence[Pool]) -> list[str]:
@@ -108,12 +132,17 @@ def rendered(asked: Sequence[Pool], path: Path) -> list[Pool]:
 
 
 def check_prompts(asked: Sequence[Pool], models: Iterable[Path]) -> None:
-    """Refuse, before any work, a model that lacks the chat template that a prompt mode needs."""
-    if any(pool.has_messages for pool in asked):
-        from bench.models.chat import ChatTemplate
+    """Refuse, before any work, a model that lacks the chat template that a prompt mode needs, or whose context is too
+    short for a prompt."""
+    from bench.evaluation.fitting import check_lengths, context_of, doubtful
 
-        for path in models:
+    for path in models:
+        if any(pool.has_messages for pool in asked):
+            from bench.models.chat import ChatTemplate
+
             ChatTemplate(path)
+        if doubtful(((pool, ask) for pool in asked for ask in pool.asks), context_of(path)):
+            check_lengths([(pool, ask) for pool in rendered(asked, path) for ask in pool.asks], path)
 
 
 def _written(ask: Ask, prompt: str) -> Ask:
@@ -124,22 +153,21 @@ def _pools(suite: str, benchmark: Benchmark, options: EvalOptions) -> Iterable[P
     mode = options.prompt_mode or next(iter(benchmark.prompts))
     if mode not in benchmark.prompts:
         raise unknown(f"prompt mode of {benchmark.name}", mode, benchmark.prompts)
-    prompt = benchmark.prompts[mode]
-    try:
-        samples, source = benchmark.load(options.split, options.data_dir)
-    except DataUnavailable as error:
-        raise BadInput(str(error)) from error
-    expected_n, samples = benchmark.sizes.get(options.split, len(samples)), samples[: options.limit]
+    prompt, asked = benchmark.prompts[mode], golds(benchmark, options)
     for draw in _draws(benchmark, options):
         yield Pool(
             suite=suite,
             benchmark=benchmark,
             draw=draw,
             split=options.split,
-            source=source,
+            source=asked.source,
             prompt_mode=mode,
-            expected_n=expected_n,
-            asks=tuple(ask for sample in samples for ask in _asks(sample, prompt(sample), draw.n)),
+            expected_n=asked.expected_n,
+            asks=tuple(
+                ask
+                for sample, document in asked.questions[: options.limit]
+                for ask in _asks(sample, document, prompt(sample), draw.n)
+            ),
         )
 
 
@@ -147,11 +175,11 @@ def _draws(benchmark: Benchmark, options: EvalOptions) -> list[Draw]:
     """The draws of a benchmark under the budget and the number of samples that are asked for."""
     if benchmark.labels:  # choosing a label needs no budget
         return list(benchmark.protocols)
-    sized = [_sized(draw, options.samples) for draw in benchmark.protocols]
-    return [_budgeted(draw, options.max_new_tokens) for draw in sized if draw.n]
+    drawn = [sized(draw, options.samples) for draw in benchmark.protocols]
+    return [_budgeted(draw, options.max_new_tokens) for draw in drawn if draw.n]
 
 
-def _sized(draw: Draw, samples: int | None) -> Draw:
+def sized(draw: Draw, samples: int | None) -> Draw:
     """`draw` with `samples` responses to a question, voting at the sizes that they reach; greedy ones stay.
 
     Its name stays as well: fewer responses are the first of the same pool, more are added to it.
@@ -170,8 +198,7 @@ def _budgeted(draw: Draw, max_new_tokens: int | None) -> Draw:
     return replace(draw, name=f"{draw.name}@{max_new_tokens}", sampling=sampling)
 
 
-def _asks(sample: Sample, prompt: Prompt, n: int) -> Iterable[Ask]:
-    document = document_hash(sample.question, sample.target)
+def _asks(sample: Sample, document: str, prompt: Prompt, n: int) -> Iterable[Ask]:
     for index in range(n):
         ask = Ask(sample, index, "", document, "", seed_of(document, index))
         yield _written(ask, prompt) if isinstance(prompt, str) else replace(ask, messages=prompt)

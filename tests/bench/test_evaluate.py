@@ -17,6 +17,7 @@ from bench.errors import BadInput
 from bench.evaluation.evaluate import EvalReport, evaluate
 from bench.evaluation.experts import Expert
 from bench.evaluation.questions import Pool, pools
+from bench.evaluation.rescoring import Rescored, rescore
 from bench.evaluation.target import EvalTarget
 from bench.identity import document_hash, fingerprint, seed_of
 from bench.suites import EvalOptions
@@ -49,17 +50,24 @@ class Lab:
         self.runs = 0
 
     def evaluate(
-        self,
-        target: EvalTarget,
-        options: EvalOptions = OPTIONS,
-        *,
-        rescore: bool = False,
-        asked: list[Pool] | None = None,
+        self, target: EvalTarget, options: EvalOptions = OPTIONS, *, asked: list[Pool] | None = None
     ) -> EvalReport:
         self.runs += 1
         asked = asked or pools(resolve(options.suite), options)
         with Spool(self.store.spool_dir, f"run-{self.runs}") as spool:
-            report = evaluate(target, asked, options, store=self.store, spool=spool, rescore=rescore)
+            report = evaluate(target, asked, options, store=self.store, spool=spool)
+        self.store.ingest()
+        return report
+
+    def rescore(
+        self, target: EvalTarget, options: EvalOptions = OPTIONS, *, asked: list[Pool] | None = None
+    ) -> Rescored:
+        """Grade what is stored again, with the benchmarks of `asked` where it is given."""
+        self.runs += 1
+        suite = resolve(options.suite)
+        benchmarks = {p.benchmark.name: p.benchmark for p in asked or []}.values() or suite.benchmarks
+        with Spool(self.store.spool_dir, f"run-{self.runs}") as spool:
+            report = rescore(target, [*benchmarks], options, store=self.store, spool=spool, suite=suite.name)
         self.store.ingest()
         return report
 
@@ -80,7 +88,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 def test_every_response_is_stored_with_what_made_it(lab: Lab, model: EvalTarget) -> None:
     report = lab.evaluate(model)
     # Three samples of three benchmarks once, and those of mini_aime sixteen times more.
-    assert (report.generated, report.reused, report.graded, report.missing) == (57, 0, 57, 0)
+    assert (report.generated, report.reused, report.graded) == (57, 0, 57)
     assert report.tokens > 0 and report.batch_size == 256 and report.threads == 1
     rows = lab.store.rows(
         "SELECT * FROM responses WHERE benchmark = 'mini_aime' ORDER BY sample_id, sample_index"
@@ -181,17 +189,17 @@ def test_a_benchmark_alone_reuses_what_its_suite_asked(lab: Lab, model: EvalTarg
 def test_rescore_grades_again_and_generates_nothing(lab: Lab, model: EvalTarget) -> None:
     lab.evaluate(model, replace(OPTIONS, limit=2))
     verdicts = lab.count("verdicts")
-    report = lab.evaluate(model, rescore=True)
-    assert (report.generated, report.reused, report.graded, report.missing) == (0, 38, 38, 19)
+    report = lab.rescore(model)
+    assert (report.stored, report.graded, report.missing) == (38, 38, 19)
     assert lab.count("verdicts") == 2 * verdicts
-    assert "19 missing" in report.sentence()
+    assert "19 missing" in report.sentences[0]
     rows = lab.store.rows("SELECT DISTINCT n FROM current_scores WHERE metric = 'accuracy'")
     assert [row["n"] for row in rows] == [2], "questions without a response do not count as answered"
 
 
 def test_rescore_of_nothing_says_so(lab: Lab, model: EvalTarget) -> None:
     with pytest.raises(BadInput, match="nothing is stored for base.*without --rescore"):
-        lab.evaluate(model, rescore=True)
+        lab.rescore(model)
 
 
 class Generous(BoxedInteger):

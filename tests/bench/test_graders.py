@@ -104,8 +104,7 @@ def test_lengths_are_scored_once_however_many_graders_there_are(lab: Lab) -> Non
 def test_a_second_grader_that_comes_later_needs_no_model(tmp_path: Path, model: EvalTarget) -> None:
     lab = Lab(tmp_path)
     lab.evaluate(model, OPTIONS)
-    report = lab.evaluate(model, OPTIONS, asked=both(), rescore=True)
-    assert (report.generated, report.graded) == (0, 102)
+    assert lab.rescore(model, OPTIONS, asked=both()).graded == 102
     report = lab.evaluate(model, OPTIONS, asked=both())
     assert (report.generated, report.graded) == (0, 0)
 
@@ -123,7 +122,7 @@ def test_responses_are_graded_in_groups_of_whole_questions(
 
     monkeypatch.setattr(grading, "CHUNK", 10)
     monkeypatch.setattr(BoxedInteger, "grade", grade)
-    lab.evaluate(model, OPTIONS, asked=both(), rescore=True)
+    lab.rescore(model, OPTIONS, asked=both())
     assert seen == [3, 16, 16, 16]  # the greedy draw, then three questions of sixteen
     assert lab.store.rows("SELECT * FROM current_scores ORDER BY ALL") == before
 
@@ -140,7 +139,7 @@ def test_what_an_older_row_does_not_say_is_read_from_its_text(lab: Lab, model: E
     with duckdb.connect(str(lab.store.path)) as connection:
         connection.execute("UPDATE responses SET n_reflections = NULL, complete_box = NULL")
         connection.execute("UPDATE responses SET ends_with_code_fence = NULL")
-    lab.evaluate(model, OPTIONS, asked=both(), rescore=True)
+    lab.rescore(model, OPTIONS, asked=both())
     assert scores() == before
     assert lab.store.rows("SELECT count(n_reflections) AS n FROM responses") == [
         {"n": 0}
@@ -178,7 +177,7 @@ def test_what_is_known_of_a_response(model: EvalTarget) -> None:
 
 def test_a_fixed_tokenizer_counts_what_is_stored_once(lab: Lab, model: EvalTarget) -> None:
     options = replace(OPTIONS, fixed_tokenizer="zoo:l2s-base")
-    lab.evaluate(model, options, rescore=True, asked=both())
+    lab.rescore(model, options, asked=both())
     from transformers import AutoTokenizer
 
     oracle = AutoTokenizer.from_pretrained(locate("zoo:l2s-base"))

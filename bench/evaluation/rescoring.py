@@ -1,0 +1,307 @@
+"""Grades stored responses again. The database says what there is: no engine, tokenizer or checkpoint is opened.
+
+Responses are taken as they were asked, in groups of one engine, dtype, prompt mode and draw with its budget; each
+group is graded and scored as itself. Golds come from the benchmark's data: a response belongs to the question with
+the text and the gold that it was asked with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BadInput
+from bench.evaluation.progress import Advance, bar
+from bench.evaluation.questions import Ask, Golds, Pool, golds, sized
+from bench.evaluation.scoring import Scoring, verdicts_due
+from bench.evaluation.target import EvalTarget
+from bench.evaluation.token_counts import FixedTokenizer
+from bench.identity import response_id, seed_of
+from bench.suites import EvalOptions
+from tasks.contract import Benchmark, Draw, Sampling
+
+if TYPE_CHECKING:
+    from results.spool import Spool
+    from results.store import Store
+
+COLUMNS = (
+    "benchmark_version", "prompt_mode", "draw", "temperature", "top_p", "max_new_tokens", "engine", "dtype",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Group:
+    """Stored responses of one model to one benchmark that were asked in the same way."""
+
+    benchmark: Benchmark
+    benchmark_version: str
+    prompt_mode: str
+    draw: str
+    temperature: float
+    top_p: float
+    max_new_tokens: int | None
+    engine: str
+    dtype: str
+
+    @property
+    def asked_on(self) -> str:
+        """How it was asked, apart from the benchmark: engine, dtype, prompt mode, and a budget of its own."""
+        budget = self.draw.partition("@")[2]
+        return f"{self.engine} {self.dtype}, {self.prompt_mode}" + (f", budget {budget}" if budget else "")
+
+    def is_chosen(self, options: EvalOptions) -> bool:
+        """Whether it is what the options say; those that say nothing (engine `auto`) let everything through."""
+        return (
+            options.engine in ("auto", self.engine.partition(":")[0])
+            and options.dtype in (None, self.dtype)
+            and options.prompt_mode in (None, self.prompt_mode)
+            and (self.max_new_tokens is None or options.max_new_tokens in (None, self.max_new_tokens))
+            and not (self.temperature > 0 and options.samples == 0)
+        )
+
+    def drawn(self, n: int) -> Draw:
+        """Its draw, of `n` responses to a question, with the votes that the benchmark takes at that size."""
+        known = {draw.name: draw for draw in self.benchmark.protocols}
+        usual = known.get(self.draw.partition("@")[0], Draw(self.draw, Sampling(0)))
+        sampling = replace(usual.sampling, temperature=self.temperature, top_p=self.top_p)
+        if self.max_new_tokens is not None:
+            sampling = replace(sampling, max_new_tokens=self.max_new_tokens)
+        own = replace(usual, name=self.draw, sampling=sampling)
+        return own if n == own.n else sized(own, n)
+
+
+@dataclass
+class Rescored:
+    """What was graded again, one sentence for each way of asking, and what of the asked was not.
+
+    `missing` responses belong to questions of the benchmark that have none stored; `unread` are benchmarks whose
+    data cannot be read, with the reason; `remarks` are what the sources of the data remark.
+    """
+
+    name: str
+    stored: int = 0
+    graded: int = 0
+    missing: int = 0
+    sentences: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One group, ready: the asks that have a response, their ids, and the sizes of pool that are scored."""
+
+    group: Group
+    pool: Pool
+    ids: list[str]
+    sizes: tuple[int, ...]
+    n_missing: int
+
+
+def groups(store: Store, checkpoint: str, benchmarks: Sequence[Benchmark], split: str) -> list[Group]:
+    """Every group that is stored of a model (its fingerprint); the newest comes last, so that its scores stay."""
+    by_name = {benchmark.name: benchmark for benchmark in benchmarks}
+    rows = store.rows(
+        f"SELECT benchmark, {', '.join(COLUMNS)} FROM responses WHERE checkpoint = $checkpoint AND split = $split "
+        "AND list_contains($benchmarks, benchmark) GROUP BY ALL ORDER BY max(created_at), "
+        f"benchmark, {', '.join(COLUMNS)}",
+        {"checkpoint": checkpoint, "split": split, "benchmarks": list(by_name)},
+    )
+    return [Group(by_name[row.pop("benchmark")], **row) for row in rows]
+
+
+def rescore(
+    target: EvalTarget,
+    benchmarks: Sequence[Benchmark],
+    options: EvalOptions,
+    *,
+    store: Store,
+    spool: Spool,
+    suite: str,
+    again: bool = True,
+    progress: bool = True,
+) -> Rescored:
+    """Grade what is stored of a model once more, and score it as an evaluation does.
+
+    Engine, dtype, budget and prompt mode of `options` choose among what is stored. `again` False grades only what
+    has no verdict of the present graders. Raises BadInput where nothing is stored that was asked for.
+    """
+    there = groups(store, target.fingerprint, benchmarks, options.split)
+    chosen = [group for group in there if group.is_chosen(options)]
+    if not chosen:
+        raise BadInput(_nothing(target.name, there, options))
+    done = Rescored(target.name)
+    works = _works(target, chosen, options, store=store, suite=suite, done=done)
+    fixed = FixedTokenizer(options.fixed_tokenizer) if options.fixed_tokenizer else None
+    scoring = Scoring(target, fixed, store, spool)
+    by_voice: dict[str, list[_Work]] = defaultdict(list)
+    for work in works:
+        by_voice[work.group.asked_on].append(work)
+    total = sum(verdicts_due(work.pool, work.ids) for work in works)
+    with bar(f"{target.name}: grading again", total, show=progress) as advance:
+        for voice, own in by_voice.items():
+            _one_voice(scoring, voice, own, done, again=again, advance=advance)
+    found = {group.benchmark.name for group in chosen}
+    done.absent += [f"nothing is stored for {b.name}" for b in benchmarks if b.name not in found]
+    return done
+
+
+def _one_voice(
+    scoring: Scoring, voice: str, works: Sequence[_Work], done: Rescored, *, again: bool, advance: Advance
+) -> None:
+    """Grade and score everything that was asked in one way, and say so."""
+    started = time.perf_counter()
+    scores, graded = [], 0
+    for work in works:
+        verdicts = scoring.graded(work.pool, work.ids, again=again, advance=advance)
+        graded += verdicts.new
+        for n in work.sizes:
+            pool, ids = _complete(work, n)
+            scores += scoring.scores(pool, verdicts, ids)
+    scoring.keep(scores)
+    stored, missing = sum(len(set(work.ids)) for work in works), sum(work.n_missing for work in works)
+    done.stored, done.graded, done.missing = (
+        done.stored + stored,
+        done.graded + graded,
+        done.missing + missing,
+    )
+    lacking = f", {missing:,} missing" if missing else ""
+    again_said = f"{graded:,} graded" if graded else "all grades reused"
+    done.sentences.append(
+        f"{done.name} ({voice}): all {stored:,} responses reused{lacking}; {again_said}; "
+        f"{time.perf_counter() - started:.1f} s"
+    )
+
+
+def _works(
+    target: EvalTarget, chosen: Sequence[Group], options: EvalOptions, *,
+    store: Store, suite: str, done: Rescored,
+) -> list[_Work]:  # fmt: skip
+    """The groups with the questions that they answer; what cannot be graded is said in `done`."""
+    works = []
+    for group in chosen:
+        benchmark = group.benchmark
+        if group.benchmark_version != benchmark.version:
+            done.absent.append(
+                f"{benchmark.name} ({group.asked_on}) is stored of version {group.benchmark_version} and now is "
+                f"{benchmark.version}: evaluate it again"
+            )
+            continue
+        try:
+            asked = golds(benchmark, options)
+        except BadInput as error:
+            if (said := f"{benchmark.name}: {error}") not in done.unread:
+                done.unread.append(said)
+            continue
+        done.remarks += asked.source.remarks
+        work = _work(target, group, asked, options, store=store, suite=suite)
+        if work.ids:
+            works.append(work)
+        else:
+            done.absent.append(
+                f"{benchmark.name} ({group.asked_on}) answers other questions than its data ask"
+            )
+    return works
+
+
+def _work(
+    target: EvalTarget, group: Group, asked: Golds, options: EvalOptions, *, store: Store, suite: str
+) -> _Work:
+    """A group as a pool of what is stored, whatever the number of responses to each question."""
+    answers = _answers(store, target, group, options.split)
+    asks, ids = [], []
+    whole: list[int] = []  # for each question, how many of its first responses are there
+    for sample, document in asked.questions[: options.limit]:
+        own = answers.get(document, {})
+        asks += [Ask(sample, k, "", document, "", seed_of(document, k)) for k in sorted(own)]
+        ids += [own[k] for k in sorted(own)]
+        whole.append(next(k for k in range(len(own) + 1) if k not in own))
+    sizes = _sizes(store, target, group, options, largest=max(whole, default=0))
+    most = max(sizes, default=1)
+    pool = Pool(
+        suite=suite, benchmark=group.benchmark, draw=group.drawn(most), split=options.split, source=asked.source,
+        prompt_mode=group.prompt_mode, expected_n=asked.expected_n, asks=tuple(asks),
+    )  # fmt: skip
+    there = sum(ask.index < most for ask in asks)
+    return _Work(group, pool, ids, sizes, n_missing=len(whole) * most - there)
+
+
+def _answers(store: Store, target: EvalTarget, group: Group, split: str) -> Mapping[str, dict[int, str]]:
+    """Response ids by document and index. Of two prompts of one document the later one's response counts."""
+    conditions = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ${name}' for name in COLUMNS)
+    rows = store.rows(
+        "SELECT response_id, document_hash, prompt_hash, sample_index FROM responses WHERE checkpoint = $checkpoint "
+        f"AND benchmark = $benchmark AND split = $split AND {conditions} ORDER BY created_at, response_id",
+        {"checkpoint": target.fingerprint, "benchmark": group.benchmark.name, "split": split}
+        | {name: getattr(group, name) for name in COLUMNS},
+    )
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    for row in rows:
+        if not group.benchmark.labels or row["response_id"] == _label_id(target, group, row):
+            found[row["document_hash"]][row["sample_index"]] = row["response_id"]
+    return found
+
+
+def _label_id(target: EvalTarget, group: Group, row: Mapping[str, Any]) -> str:
+    """The id that a label has under the task head that this model answers with: the head is in no column."""
+    head = target.head(group.benchmark)
+    return response_id(
+        checkpoint=target.fingerprint,
+        benchmark=group.benchmark.name,
+        benchmark_version=group.benchmark_version,
+        document_hash=row["document_hash"],
+        prompt_hash=row["prompt_hash"],
+        sampling=group.drawn(1).sampling,
+        sample_index=row["sample_index"],
+        engine=group.engine,
+        dtype=group.dtype,
+        head=head.fingerprint if head else None,
+    )
+
+
+def _sizes(
+    store: Store, target: EvalTarget, group: Group, options: EvalOptions, *, largest: int
+) -> tuple[int, ...]:
+    """The numbers of responses to a question that scores are made of: those asked for, else those scored before."""
+    if options.samples and group.temperature > 0:
+        return (options.samples,)
+    rows = store.rows(
+        "SELECT DISTINCT samples FROM scores WHERE checkpoint = ? AND benchmark = ? AND benchmark_version = ? "
+        "AND split = ? AND draw = ? AND prompt_mode = ? AND engine = ? AND dtype = ? AND samples <= ?",
+        [target.fingerprint, group.benchmark.name, group.benchmark_version, options.split, group.draw,
+         group.prompt_mode, group.engine, group.dtype, largest],
+    )  # fmt: skip
+    return tuple(sorted(row["samples"] for row in rows)) or ((largest,) if largest else ())
+
+
+def _complete(work: _Work, n: int) -> tuple[Pool, list[str]]:
+    """The first `n` responses of every question that has as many, and their ids."""
+    first = [(ask, id) for ask, id in zip(work.pool.asks, work.ids, strict=True) if ask.index < n]
+    count: dict[str, int] = defaultdict(int)
+    for ask, _ in first:
+        count[ask.sample.id] += 1
+    kept = [(ask, id) for ask, id in first if count[ask.sample.id] == n]
+    pool = replace(work.pool, draw=work.group.drawn(n), asks=tuple(ask for ask, _ in kept))
+    return pool, [id for _, id in kept]
+
+
+def _nothing(name: str, there: Sequence[Group], options: EvalOptions) -> str:
+    """The refusal, with what was asked for and what is stored instead."""
+    flags = {
+        "--split": options.split if options.split != "test" else None,
+        "--engine": options.engine if options.engine != "auto" else None,
+        "--dtype": options.dtype,
+        "--max-new-tokens": options.max_new_tokens,
+        "--prompt-mode": options.prompt_mode,
+        "--samples": options.samples,
+    }
+    given = " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
+    asked = f"nothing is stored for {name} on suite {options.suite}{' with ' + given if given else ''}"
+    if not there:
+        return f"{asked}: evaluate it first, without --rescore"
+    stored = "; ".join(dict.fromkeys(f"{g.benchmark.name} {g.asked_on}" for g in there))
+    return f"{asked}: it has {stored}. Leave out what does not fit, or evaluate first, without --rescore"

@@ -1,0 +1,180 @@
+"""`bench eval --rescore`: what is stored is graded again as it was asked, with nothing of its models left here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import as_is, rescore
+from bench.as_is import evaluate_models
+from bench.errors import BadInput
+from bench.merging.merge import quiet
+from bench.models.checkpoint import locate
+from bench.road import RunReport
+from bench.suites import EvalOptions
+from results.spool import Spool
+from results.store import Store
+from tasks.contract import Suite, Verdict
+from tasks.mini_l2s.grader import BoxedInteger
+from tests.bench.command import bench
+
+OPTIONS = EvalOptions(suite="mini_gsm", limit=3, max_new_tokens=8)
+ANY = EvalOptions(suite="mini_gsm", engine="auto")  # what the command line says when it says nothing
+NEW = ("response_id", "engine", "dtype", "run_id", "created_at")
+
+
+class Later(BoxedInteger):
+    """The next version of the grader, which accepts everything."""
+
+    version = "2"
+
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        return [Verdict(True, target, target, "accepted") for _, target in pairs]
+
+
+def asked(runs: Path, specs: Sequence[str | Path], options: EvalOptions, *, again: bool = False) -> RunReport:
+    db = runs / "leaderboard.duckdb"
+    return evaluate_models(
+        [*map(str, specs)], options, models=None, rescore=again, runs=runs, db=db, say=quiet
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real answers of hf in float32, and in bfloat16 at two budgets; the same under the names of other engines."""
+    folder = tmp_path_factory.mktemp("rescore")
+    model, runs = shutil.copytree(locate("zoo:l2s-base"), folder / "gone"), folder / "runs"
+    for options in (
+        OPTIONS,
+        replace(OPTIONS, dtype="bfloat16"),
+        replace(OPTIONS, dtype="bfloat16", max_new_tokens=5),
+    ):
+        asked(runs, [model], options)  # fmt: skip
+    store = Store(runs / "leaderboard.duckdb")
+    rows = store.rows("SELECT * FROM responses WHERE dtype = 'float32' ORDER BY sample_id")
+    with Spool(store.spool_dir, "elsewhere") as spool:
+        for engine in ("vllm", "server:sglang"):
+            for row in rows:
+                kept = {name: value for name, value in row.items() if name not in NEW}
+                own = {"response_id": f"{engine}-{row['sample_id']}", "engine": engine, "dtype": "float16"}
+                spool.append("responses", {**kept, **own})
+    store.ingest()
+    shutil.rmtree(model)
+    return folder
+
+
+@pytest.fixture
+def folder(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of its own, with the grader's next version, where no tokenizer and no engine may be opened."""
+    shutil.copytree(evaluated / "runs", tmp_path / "runs")
+    suite = as_is.chosen_suite(OPTIONS)
+
+    def later(options: EvalOptions) -> Suite:
+        return replace(suite, benchmarks=tuple(replace(b, grader=Later) for b in suite.benchmarks))
+
+    monkeypatch.setattr(rescore, "chosen_suite", later)
+    for forbidden in ("bench.engines.load", "bench.engines.engine_identity", "bench.models.chat.ChatTemplate",
+                      "bench.engines.texts.load_tokenizer"):  # fmt: skip
+        monkeypatch.setattr(forbidden, None)
+    return tmp_path
+
+
+def verdicts(runs: Path) -> dict[tuple[str, str, str], int]:
+    """How many verdicts of version 2 there are of each engine, dtype and draw."""
+    rows = Store(runs / "leaderboard.duckdb").rows(
+        "SELECT engine, dtype, draw, count(*) AS n FROM verdicts JOIN responses USING (response_id) "
+        "WHERE grader_version = '2' AND correct GROUP BY ALL"
+    )
+    return {(row["engine"], row["dtype"], row["draw"]): row["n"] for row in rows}
+
+
+EVERY = {
+    ("hf", "float32", "greedy@8"): 3,
+    ("hf", "bfloat16", "greedy@8"): 3,
+    ("hf", "bfloat16", "greedy@5"): 3,
+    ("vllm", "float16", "greedy@8"): 3,
+    ("server:sglang", "float16", "greedy@8"): 3,
+}
+
+
+@pytest.mark.parametrize("named", ["path", "name", "fingerprint", "nothing"])
+def test_everything_stored_is_graded_again_without_folder_engine_or_tokenizer(
+    folder: Path, evaluated: Path, named: str
+) -> None:
+    store = Store(folder / "runs" / "leaderboard.duckdb")
+    mark = store.rows("SELECT DISTINCT checkpoint FROM responses")[0]["checkpoint"]
+    specs = {"path": [evaluated / "gone"], "name": ["base"], "fingerprint": [mark[:8]], "nothing": []}[named]
+    report = asked(folder / "runs", specs, ANY, again=True)
+    assert verdicts(folder / "runs") == EVERY and not report.failed
+    assert len(report.summary) == 5 and all("3 graded" in said for said in report.summary)
+    assert "vllm float16" in " ".join(report.summary)
+    # Of the accepted, every score is 1, under the key of its own engine, dtype and draw.
+    scores = store.rows(
+        "SELECT engine, dtype, draw, n, value, expected_n FROM current_scores WHERE metric = 'accuracy' "
+        "AND grader = 'boxed_integer@2'"
+    )
+    assert {(row["engine"], row["dtype"], row["draw"]): row["n"] for row in scores} == EVERY
+    assert {(row["value"], row["expected_n"]) for row in scores} == {(1.0, 500)}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "left"),
+    [
+        ({"engine": "vllm"}, [("vllm", "float16", "greedy@8")]),
+        ({"engine": "server"}, [("server:sglang", "float16", "greedy@8")]),
+        ({"dtype": "bfloat16"}, [("hf", "bfloat16", "greedy@8"), ("hf", "bfloat16", "greedy@5")]),
+        ({"dtype": "bfloat16", "max_new_tokens": 5}, [("hf", "bfloat16", "greedy@5")]),
+    ],
+)  # fmt: skip
+def test_options_choose_among_what_is_stored(
+    folder: Path, evaluated: Path, chosen: dict[str, str], left: list[tuple[str, str, str]]
+) -> None:
+    asked(folder / "runs", [evaluated / "gone"], replace(ANY, **chosen), again=True)  # type: ignore[arg-type]
+    assert sorted(verdicts(folder / "runs")) == sorted(left)
+
+
+def test_what_is_not_stored_is_said_and_does_not_stop_the_others(folder: Path, evaluated: Path) -> None:
+    gone = evaluated / "gone"
+    report = asked(folder / "runs", ["zoo:l2s-expert", f"{gone}x", gone], ANY, again=True)
+    assert verdicts(folder / "runs") == EVERY
+    assert "nothing is stored for zoo:l2s-expert" in report.failed["zoo:l2s-expert"]
+    assert f"Did you mean '{gone}'" in report.failed[f"{gone}x"]
+    with pytest.raises(
+        BadInput, match=r"with --engine hf --dtype float16 --prompt-mode plain: it has .*float32"
+    ):
+        asked(
+            folder / "runs",
+            [gone],
+            replace(ANY, dtype="float16", prompt_mode="plain", engine="hf"),
+            again=True,
+        )
+
+
+def test_the_scores_are_those_that_an_evaluation_makes(tmp_path: Path) -> None:
+    """Pools of two sizes, graded again under the same version: no number changes and none is added."""
+    runs, options = tmp_path / "runs", EvalOptions(suite="mini_aime", limit=4, max_new_tokens=8, samples=4)
+    asked(runs, ["zoo:l2s-base"], options)
+    asked(runs, ["zoo:l2s-base"], replace(options, limit=2, samples=6))
+    store = Store(runs / "leaderboard.duckdb")
+    before = store.rows("SELECT * FROM scores ORDER BY ALL")
+    asked(runs, ["zoo:l2s-base"], replace(options, samples=None, limit=None, max_new_tokens=None), again=True)
+    new = store.rows("SELECT * FROM scores ORDER BY ALL")
+    assert [row for row in new if row in before] == before
+    # Only the greedy answers of two questions and of four were asked twice: the larger set is scored.
+    assert new == before
+
+
+def test_the_command_names_what_was_asked_and_ends_with_a_code(evaluated: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(evaluated / "runs", tmp_path / "runs")
+    refused = bench("eval", "--suite", "aime24", "--rescore", "--runs", runs, cwd=tmp_path, code=2)
+    assert "nothing is stored for suite aime24" in refused.stderr
+    both = ("--model", "zoo:l2s-expert", "--model", evaluated / "gone")
+    done = bench("eval", "--suite", "mini_l2s", *both, "--rescore", "--engine", "vllm", "--runs", runs,
+                 cwd=tmp_path, code=1)  # fmt: skip
+    assert "vllm float16" in done.stderr and "3 graded" in done.stderr
+    assert "nothing is stored for mini_aime" in done.stderr
+    assert "failed: not graded again: zoo:l2s-expert; the others are" in done.stderr
