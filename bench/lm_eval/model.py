@@ -17,8 +17,11 @@ from lm_eval.api.model import LM
 
 from bench import engines
 from bench.engines.contract import Continuation, Likelihood
+from bench.engines.texts import load_tokenizer
 from bench.errors import BadInput
 from bench.evaluation.answering import answered
+from bench.evaluation.fitting import check_lengths
+from bench.evaluation.progress import bar
 from bench.evaluation.questions import Ask, Pool
 from bench.lm_eval.asking import Asked, pools_of
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from bench.suites import EvalOptions
     from results.spool import Spool
     from results.store import Store
+
+ADVICE = "leave these tasks out, give fewer examples (--num-fewshot), or take a model with a longer context"
 
 
 class EngineLM(LM):
@@ -99,20 +104,19 @@ class EngineLM(LM):
 
     def _generate(self, missing: Mapping[str, tuple[Pool, Ask]], *, show: bool) -> None:
         """Answer what is missing; every response is spooled as soon as it is finished."""
-        from tqdm import tqdm
-
         if not missing:
             return
+        check_lengths([*missing.values()], self.target.path, ADVICE)
         engine = self.engine
         started = time.perf_counter()
         title = f"{self.target.name}: answering"
-        with tqdm(total=len(missing), desc=title, leave=False, disable=None if show else True) as bar:
+        with bar(title, len(missing), show=show) as advance:
             for rows in answered(self.target, engine, missing):
                 self.spool.append_many("responses", rows)
                 self.rows |= {row["response_id"]: row for row in rows}
                 self.generated += len(rows)
                 self.tokens += sum(row["n_generated"] or 0 for row in rows)
-                bar.update(len(rows))
+                advance(len(rows))
         self.seconds += time.perf_counter() - started
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -142,16 +146,14 @@ class EngineLM(LM):
         self, requests: Sequence[Instance], pairs: Sequence[tuple[str, str]], *, show: bool
     ) -> list[Likelihood]:
         """The likelihoods of (context, continuation) in order. What the engine refuses is said of the task."""
-        from tqdm import tqdm
-
         asked = [Continuation(str(place), *pair) for place, pair in enumerate(pairs)]
         found: dict[str, Likelihood] = {}
         title = f"{self.target.name}: log-likelihoods"
-        with tqdm(total=len(asked), desc=title, leave=False, disable=None if show else True) as bar:
+        with bar(title, len(asked), show=show) as advance:
             try:
                 for group in self.engine.loglikelihood(asked):
                     found |= {one.request.id: one for one in group}
-                    bar.update(len(group))
+                    advance(len(group))
             except BadInput as error:
                 names = ", ".join(dict.fromkeys(str(request.task_name) for request in requests))
                 raise BadInput(
@@ -162,9 +164,7 @@ class EngineLM(LM):
     @cached_property
     def tokenizer(self) -> Any:
         """The checkpoint's own tokenizer; no weights are read for it."""
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self.target.path)
+        return load_tokenizer(self.target.path)
 
     @property
     def tokenizer_name(self) -> str:

@@ -17,6 +17,7 @@ from bench.engines.served import check_one_model
 from bench.errors import BadInput, unknown
 from bench.evaluation.grading import new_scores
 from bench.lm_eval import SUITE
+from bench.lm_eval.bars import no_foreign_bars
 from bench.lm_eval.offline import (
     check_punkt,
     missing_nltk_data,
@@ -133,7 +134,11 @@ def _results(lm: EngineLM, loaded: Loaded, asked: LmEvalOptions, options: EvalOp
 
     steady_language_detection()
     budget = {} if options.max_new_tokens is None else {"max_gen_toks": options.max_new_tokens}
-    with nothing_fetched(), redirect_stdout(sys.stderr):  # tasks print; our output may be JSON
+    with (
+        nothing_fetched(),
+        no_foreign_bars(),
+        redirect_stdout(sys.stderr),
+    ):  # tasks print; our output may be JSON
         try:
             found = lm_eval.simple_evaluate(
                 model=lm,

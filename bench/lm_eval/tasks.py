@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput, unknown
+from bench.lm_eval.bars import no_foreign_bars
 from bench.lm_eval.offline import not_ours, nothing_fetched
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 INSTALL = "lm-eval is not installed: pip install -c constraints.txt -e '.[lm-eval]' in this environment"
+SHOWN = 10  # names of each kind that are offered for one that is unknown
+RESEMBLES = 0.6  # of difflib's ratio
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ def load_tasks(names: Sequence[str], include_path: Path | None) -> Loaded:
     if include_path is not None and not include_path.is_dir():
         raise BadInput(f"--include-path {include_path}: no such folder of task files")
     manager = _manager(names, include_path)
-    with nothing_fetched() as refused, redirect_stdout(sys.stderr):  # tasks print; our output may be JSON
+    # Tasks print; our output may be JSON.
+    with nothing_fetched() as refused, no_foreign_bars(), redirect_stdout(sys.stderr):
         try:
             loaded = manager.load(list(names))
         except BadInput:
@@ -66,25 +71,28 @@ def _manager(names: Sequence[str], include_path: Path | None) -> TaskManager:
     """The index of the tasks of a folder; of all tasks of lm-eval too, which takes ten seconds, where needed."""
     from lm_eval.tasks import TaskManager
 
+    own: list[str] = []
     if include_path is not None:
         manager = TaskManager(include_path=str(include_path), include_defaults=False)
         if all(name in manager.all_subtasks for name in names):
             return manager
+        own = manager.all_tasks
     manager = TaskManager(include_path=str(include_path) if include_path else None)
     for name in names:
         if name not in manager.all_tasks:
-            raise _unknown(name, manager.all_tasks)
+            raise _unknown(name, manager.all_tasks, own)
     return manager
 
 
-def _unknown(name: str, known: Sequence[str]) -> BadInput:
-    """Thousands of names: only those that resemble it are listed."""
-    near = [other for other in known if name.casefold() in other.casefold()][:20]
-    if near:
-        return unknown("lm-eval task", name, near)
-    return BadInput(
-        f"unknown lm-eval task {name!r}: `lm-eval ls tasks` lists the {len(known):,} that there are"
-    )
+def _unknown(name: str, known: Sequence[str], own: Sequence[str]) -> BadInput:
+    """Thousands of names: those of the person's folder and those that resemble it are listed."""
+    inside = [other for other in known if name.casefold() in other.casefold()]
+    near = get_close_matches(name, known, n=SHOWN, cutoff=RESEMBLES)
+    offered = dict.fromkeys([*own[:SHOWN], *near, *inside[:SHOWN]])
+    every = f"`lm-eval ls tasks` lists the {len(known):,} that there are"
+    if not offered:
+        return BadInput(f"unknown lm-eval task {name!r}: {every}")
+    return BadInput(f"{unknown('lm-eval task', name, offered)} These resemble it or are your own: {every}")
 
 
 def _outermost(loaded: Any) -> list[Any]:

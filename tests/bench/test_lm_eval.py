@@ -16,6 +16,7 @@ pytest.importorskip("lm_eval", reason="lm-eval is not installed: the extra lm-ev
 from bench.errors import BadInput  # noqa: E402
 from bench.identity import text_hash  # noqa: E402
 from bench.lm_eval.recording import correct  # noqa: E402
+from bench.lm_eval.tasks import _unknown  # noqa: E402
 from bench.models.checkpoint import locate  # noqa: E402
 from bench.road import board_of  # noqa: E402
 from tests.bench import lm_eval_tasks as made  # noqa: E402
@@ -270,6 +271,36 @@ def test_instructions_that_need_absent_data_are_refused(tmp_path: Path) -> None:
     finally:
         nltk.data.path = places
     assert not (tmp_path / "runs").exists()  # nothing was begun
+
+
+def test_a_typo_gets_the_nearest_names_and_those_of_the_persons_own_folder(tmp_path: Path) -> None:
+    """`gsm8k` is lm-eval's own, `sea_local` the one task of the folder."""
+    made.write_task(tmp_path / "tasks", "sea_local", questions(1))
+    with pytest.raises(
+        BadInput, match="unknown lm-eval task 'gsm8q'. Did you mean 'gsm8k'.*Known: .*sea_local"
+    ):
+        ask(tmp_path / "tasks", ["gsm8q"], tmp_path / "runs")
+    assert "'sea_local'" in str(_unknown("sae_local", ["gsm8k", "sea_local"], ["sea_local"]))
+    assert "sea_local" in str(_unknown("xyzzy", ["gsm8k", "sea_local"], ["sea_local"]))
+
+
+def test_no_bar_of_other_tools_is_drawn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Data that are prepared for the first time, requests and answers: all three have bars of tqdm elsewhere."""
+    made.write_task(tmp_path / "tasks", "gsm8k_local", questions(2))
+    ask(tmp_path / "tasks", ["gsm8k_local"], tmp_path / "runs", max_new_tokens=2)
+    said = capfd.readouterr()
+    assert "Generating" not in said.err and "it/s" not in said.err and "%|" not in said.err
+    from tqdm import tqdm
+
+    list(tqdm([1], desc="afterwards"))
+    assert "afterwards" in capfd.readouterr().err
+
+
+def test_a_prompt_that_is_too_long_is_named(tmp_path: Path) -> None:
+    rows = [*questions(1), {"question": "apple " * 1000, "answer": "#### 1"}]
+    made.write_task(tmp_path / "tasks", "gsm8k_local", rows)
+    with pytest.raises(BadInput, match=r"gsm8k_local: 1 of 2 prompts do not fit.*sample 1\).*--num-fewshot"):
+        ask(tmp_path / "tasks", ["gsm8k_local"], tmp_path / "runs")
 
 
 def test_right_or_wrong() -> None:
