@@ -24,6 +24,7 @@ _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _SHORT_WORD = re.compile(r"(?:yes|no|true|false)[.!]?", re.IGNORECASE)
 _ONLY_WORDS = re.compile(r"[A-Za-z' .!-]*[A-Za-z]{4}[A-Za-z' .!-]*")
 _RELATION = re.compile(r"[=<>:]|\\(?:le|ge|ne|in|lt|gt|approx|sim|equiv|i*int|oint|sum|prod|lim)(?![A-Za-z])")
+_SET_IN_SIGNS = re.compile(r"[<>]|\\(?:le|ge|ne|in|lt|gt)(?![A-Za-z])|\\math")
 _NO_VARIABLES = re.compile(
     r"\\(?:text|mathrm|operatorname|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+"
     r"|(?:sqrt|log|ln|exp|arc(?:sin|cos|tan)|sin|cos|tan|cot|sec|csc|pi|max|min|abs|np)(?![A-Za-z])"
@@ -74,7 +75,7 @@ def _names(listed: Shape) -> set[str]:
 def _says_a_set(gold: Shape, answer: Shape) -> bool:
     """Whether the one without brackets may say what brackets say, or there are no brackets."""
     bare = gold if gold.kind == "one" else answer
-    return gold.kind == answer.kind or _RELATION.search(text(bare)) is not None or "\\math" in text(bare)
+    return gold.kind == answer.kind or _SET_IN_SIGNS.search(text(bare)) is not None
 
 
 def _relations(gold: Shape, answer: Shape) -> bool:
@@ -136,6 +137,7 @@ def _has_variables(element: str) -> bool:
     """Whether an element is a formula in variables, and says nothing of their values: it answers no question for a
     number, and no number answers it.
     """
+    element = element.rpartition("=")[2]  # of an equation math-verify takes the right side for a number
     return _RELATION.search(element) is None and _VARIABLE.search(_NO_VARIABLES.sub(" ", element)) is not None
 
 

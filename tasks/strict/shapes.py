@@ -35,10 +35,13 @@ _COUNTED = re.compile(
     r"(?:[A-Za-z]{3,}|[cdkmn]?m/s|[cdkmn]m|[km]g|ml|ft|in|hr|lb|oz|mi|yd)(?:[ /.]+[A-Za-z]+|\^?\d)*\.?"
 )
 _COUNTED_IN_CHINESE = re.compile(r"(?P<number>.{0,100}?[\d)}])\s*[\u4e00-\u9fff]+")
-_WRAPPED = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|boldsymbol)\s*\{([^{}]*)\}")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|boldsymbol)\s*(\{.*\})", re.DOTALL)
 _WORD = re.compile(
     r"\\(?:text|mathrm|mbox|textrm)\s*\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])"
 )
+_NAMED = re.compile(
+    r"(?:[A-Za-z]|\([A-Za-z, ]+\))\s*=\s*(?P<brackets>[(\[].*[)\]])", re.DOTALL
+)  # (x, y)=(1, 0)
 _SET = re.compile(r"(?:[A-Za-z]\s*(?:\\in|=)\s*)?\\\{(.*)\\\}", re.DOTALL)
 
 
@@ -59,9 +62,10 @@ def clean(text: str) -> str:
     text = _AROUND_MATRIX.sub(r"\1", _ARRAY.sub(r"\\\1{pmatrix}", _DROPPED.sub("", text)))
     text = _RELATION.sub(r"\\\1", text)
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").strip()
-    text = _without_unit(_DEGREES.sub("", text).rstrip(". ").strip())
-    if match := _WRAPPED.fullmatch(text):
-        text = match[1].strip()
+    text = _DEGREES.sub("", text).rstrip(". ").strip()
+    if (match := _WRAPPED.fullmatch(text)) and _closing(match[1]) == len(match[1]) - 1:
+        text = match[1][1:-1].strip()
+    text = _without_unit(text)
     return named(text) or text
 
 
@@ -84,6 +88,8 @@ def shape(text: str, depth: int = 0) -> Shape:
         return _many("set", split(match[1], ",;"), depth) or one
     if text[:1] == "{" and _closing(text) == len(text) - 1 and len(inner := split(text[1:-1], ",;")) > 1:
         return _many("set", inner, depth) or one
+    if (match := _NAMED.fullmatch(text)) and _outer(match["brackets"]):
+        text = match["brackets"]
     if brackets := _outer(text):
         inner = split(text[1:-1], ",;")
         if len(inner) > 1:
@@ -99,9 +105,7 @@ def _many(kind: str, texts: list[str], depth: int) -> Shape | None:
     if len(texts) > MOST_ELEMENTS:
         return None
     signed = texts if kind not in ("set", "union") else [part for text in texts for part in _signs(text)]
-    return Shape(
-        kind, tuple(shape(_without_unit(text.strip()), depth + 1) for text in signed if text.strip())
-    )
+    return Shape(kind, tuple(shape(text, depth + 1) for text in signed if text.strip()))
 
 
 def _signs(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from tasks.strict.parsing import is_complex, parsed
 from tasks.strict.shapes import clean, shape
 
 DATA = Path(os.environ.get("MERGEBOARD_DATA") or Path(__file__).resolve().parents[2] / "../shared/data/l2s")
-SAMPLE = 80  # golds of each benchmark, each beside three others
+SAMPLE = 25  # golds of each benchmark, each beside three others
 EXPRESSIONS = (
     r"\frac{x}{x^2}", r"\frac{1}{x}", r"(p+7)^2", r"p^{2}+14 p+49", r"2\sqrt{2}", r"\sqrt{8}",
     r"2 \frac{1}{3}", r"\frac{7}{3}", r"x = 5", r"5", r"y=2x+3", r"2x+3", r"x \ge 2", r"[2,\infty)",

@@ -111,6 +111,9 @@ RULES = [
     ("college", "college_math", "\\boxed{(-\\infty, \\infty)}", "all real numbers", True, ""),
     ("college", "college_math", "\\boxed{\\varnothing}", "No solution : $\\oslash$", True, ""),
     ("college", "college_math", "\\boxed{x=1, y=2, z=-5}", "Solution is: $[x=1, y=2, z=-5]$.", True, ""),
+    ("college", "college_math", "\\boxed{(1, 0)}", "Solution is: $(x, y)=(1,0)$", True, ""),
+    ("college", "college_math", "\\boxed{(x,y)=(0,1)}", "$(1,0)$", False, ""),
+    ("college", "college_math", "\\boxed{\\text{6.608 \\mathrm{mi}}}", "$6.608 \\mathrm{mi}$", True, ""),
     ("college", "college_math", "\\boxed{x=2, y=1, z=-5}", "Solution is: $[x=1, y=2, z=-5]$.", False, ""),
     ("college", "college_math", "\\boxed{y=c_{2} e^{3x}}", "y=c_{1} e^{2x}", False, "math-verify"),
     (
@@ -123,6 +126,7 @@ RULES = [
     ("college", "college_math", "\\boxed{1.09}", "1.09 \\times 10^{0}", True, "equal numbers"),
     ("college", "college_math", "\\boxed{x^2+1}", "(x-i)(x+i)", True, ""),
     ("college", "college_math", "\\boxed{342 \\text{ child}, 236 adult}", "236 adult, 342 child", True, ""),
+    ("college", "college_math", "\\boxed{342 adult, 236 child}", "236 adult, 342 child", False, ""),
     # Units stand behind a number, and only there.
     ("unit", "gsm8k", "\\boxed{18 dollars per day}", "18", True, "equal numbers"),
     ("unit", "gsm8k", "\\boxed{18元}", "18", True, "equal numbers"),
