@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BadInput, unknown
 from bench.evaluation.clusters import Answer, clustered
 from results import text
+from results.scores import stopped_at_limit
 from results.voting import RULES, Ballot, maj_at
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 CHUNK = 256  # responses between two reports of progress
 VOTE_SIZES = (8, 16, 32)
 PERCENTAGES = ("percent", "standard error")
-LIMITS = ("time limit", "memory limit", "length limit", "process ended")  # how the graders' reasons begin
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def notes(graded: Graded) -> list[str]:
     lines = [f"{graded.flips} of {total} verdicts flip between {' and '.join(graded.verdicts)}."]
     for name, verdicts in graded.verdicts.items():
         none = sum(v.extracted is None for v in verdicts)
-        limits = sum(v.why.startswith(LIMITS) for v in verdicts)
+        limits = sum(stopped_at_limit(v.why) for v in verdicts)
         lines.append(f"{name}: no answer found in {none}, stopped at a limit {limits}.")
     return [*lines, *_uneven(graded.questions)]
 

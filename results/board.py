@@ -37,6 +37,26 @@ class Flips:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """New tokens that a response was allowed: those asked for, and the least that a context left of them (None where
+    it is not recorded)."""
+
+    asked: int
+    least: int | None = None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Accuracies that are stored and not shown: under another prompt mode or budget, or, of `models`, from another
+    engine. What is as in the table is None."""
+
+    prompt_mode: str | None = None
+    budget: int | None = None
+    engine: str | None = None
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Cell:
     """One checkpoint on one benchmark. Fractions in 0..1, lengths in tokens; None is missing, never 0.
 
@@ -48,6 +68,8 @@ class Cell:
     verdicts in which another grader, by name, differs. `accuracy_complete` takes truncated responses without
     a complete box as wrong; `length_fixed` has the mean length by fixed tokenizer, and `length_fixed_ratio` what
     `length_ratio` is under it. `samples` is how many responses a question the accuracy rests on, where known.
+    `stopped` counts the responses, those of the votes too, on which grading met a limit; None where that was not
+    recorded. `budget` is None for labels, and where no response is stored.
     """
 
     benchmark: str
@@ -83,6 +105,8 @@ class Cell:
     samples: int | None = None
     reflections: float | None = None
     code_fence: float | None = None
+    stopped: int | None = None
+    budget: Budget | None = None
 
     @property
     def limited(self) -> bool:
@@ -172,7 +196,8 @@ class Board:
     `rows`: per model set the base, its experts, then merged rows: ranked ones, limited ones, incomplete ones.
     `votes` lists the n of the maj@n that appear, per benchmark. `notes` says in sentences what was left out.
     `graders` has the grader (name@version) whose numbers are shown, per benchmark, and `known_graders` the
-    names of all that have any; `flips` counts where the others differ.
+    names of all that have any; `flips` counts where the others differ. `elsewhere` lists what is stored under other
+    protocols.
     """
 
     suite: str
@@ -185,6 +210,7 @@ class Board:
     graders: dict[str, str] = field(default_factory=dict)
     known_graders: tuple[str, ...] = ()
     flips: tuple[Flips, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def tokenizers(self) -> tuple[str, ...]:

@@ -3,18 +3,20 @@
 It reads `scores`, which has a few rows per checkpoint and benchmark, never the responses; only the paired
 comparison against the base touches those, in one aggregating query.
 
-What may be compared: one benchmark version, prompt mode and grader per benchmark (those that most
-checkpoints have), and, for a benchmark that was asked in part, only rows over the same documents.
+What may be compared: one benchmark version, prompt mode, budget and grader per benchmark, and, for a benchmark
+that was asked in part, only rows over the same documents. Of several prompt modes and budgets a table shows the
+one that is asked for, else greedy answers under the usual budget, then what most models and benchmarks have;
+`results/protocol.py` says which, and what else is stored. Engines may differ between rows, and are named.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from results.board import Board, Cell, Flips, Row, VotePoint
+from results.board import Board, Budget, Cell, Elsewhere, Flips, Row, VotePoint
 from results.database import Query
 from results.errors import StoreError
 from results.pairing import compare_with_bases
@@ -26,6 +28,7 @@ from results.voting import ROBUST
 Record = dict[str, Any]
 Key = tuple[str, str, str]  # model set, checkpoint, benchmark
 PROTOCOL = ("benchmark_version", "prompt_mode", "draw")
+ASKED = ("checkpoint", "benchmark", *PROTOCOL, "engine", "dtype")  # what responses under one budget agree on
 
 
 def leaderboard(
@@ -39,6 +42,8 @@ def leaderboard(
     paired: bool = True,
     grader: str | None = None,
     samples: int | None = None,
+    prompt_mode: str | None = None,
+    max_new_tokens: int | None = None,
 ) -> Board:
     """The board of a suite, or of one benchmark.
 
@@ -47,7 +52,8 @@ def leaderboard(
     `methods` selects merged rows (bases and experts always stay). `paired=False` leaves out the comparison
     with the base. `grader` names the one whose numbers are shown; by default it is each benchmark's first. Scores
     of a sampled pool are those of the largest one that was scored, or of the largest of at most `samples` responses
-    a question. No database, or no scores: a board without rows. Raises StoreError for a grader that has no scores.
+    a question. `prompt_mode` and `max_new_tokens`, the budget that was asked for, select scores under them. No
+    database, or no scores: a board without rows. Raises StoreError for a grader that has no scores.
     """
     with store.reading() as query:
         scores = query(
@@ -58,8 +64,10 @@ def leaderboard(
         scores = largest_pools(scores, samples)
         columns = tuple(benchmarks or _measured(query, suite, split))
         known = _known_graders(scores, grader)
-        chosen, notes = _comparable(scores, columns, grader)
-        cells = _length_ratios(chosen, _cells(chosen))
+        budgets = _budgets(query, suite, split)
+        asked = [s for s in scores if _is_asked(s, budgets, prompt_mode, max_new_tokens)]
+        chosen, notes = _comparable(asked, columns, grader)
+        cells = _length_ratios(chosen, _cells(chosen, budgets))
         checkpoints, hidden = _shown(
             query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
         )
@@ -81,7 +89,61 @@ def leaderboard(
         graders={cell.benchmark: cell.grader for cell in cells.values() if cell.grader},
         known_graders=known,
         flips=_flips(rows, columns),
+        elsewhere=_elsewhere([s for s in scores if s["benchmark"] in columns], rows, budgets),
     )
+
+
+def _budgets(query: Query, suite: str, split: str) -> dict[tuple[Any, ...], Budget]:
+    """By `ASKED`: the budget under which the stored responses were generated. Labels have none."""
+    found = query(
+        f"SELECT {', '.join(ASKED)}, max(max_new_tokens) AS asked, min(budget) AS least FROM responses "
+        "WHERE (suite = $suite OR benchmark = $suite) AND split = $split AND budget IS NOT NULL "
+        "AND checkpoint IN (SELECT checkpoint FROM scores) GROUP BY ALL",
+        {"suite": suite, "split": split},
+    )
+    known = [row for row in found if row["asked"] is not None]
+    return {tuple(row[name] for name in ASKED): Budget(row["asked"], row["least"]) for row in known}
+
+
+def _budget_of(score: Record, budgets: Mapping[tuple[Any, ...], Budget]) -> Budget | None:
+    """The budget of a score: that of its responses, or else the one in the name of its draw."""
+    named = _budget(score["draw"])
+    return budgets.get(tuple(score[name] for name in ASKED)) or (
+        Budget(int(named)) if named.isdigit() else None
+    )
+
+
+def _is_asked(
+    score: Record, budgets: Mapping[tuple[Any, ...], Budget], prompt_mode: str | None, tokens: int | None
+) -> bool:
+    """It is of the prompt mode and budget that are asked for, if any are. Labels are of every budget."""
+    if prompt_mode is not None and score["prompt_mode"] != prompt_mode:
+        return False
+    budget = None if tokens is None else _budget_of(score, budgets)
+    return budget is None or budget.asked == tokens
+
+
+def _elsewhere(
+    scores: list[Record], rows: Sequence[Row], budgets: Mapping[tuple[Any, ...], Budget]
+) -> tuple[Elsewhere, ...]:
+    """Prompt modes, budgets and engines that have accuracies and are not in the table of the rows."""
+    cells = {(row.model_set, row.checkpoint, b): (row, c) for row in rows for b, c in row.cells.items() if c}
+    shown: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+    for _, cell in cells.values():
+        shown[cell.benchmark].add((cell.prompt_mode, cell.budget.asked if cell.budget else None))
+    others: dict[Elsewhere, None] = {}
+    engines: dict[str, dict[str, None]] = defaultdict(dict)
+    for s in (s for s in scores if s["metric"] == "accuracy"):
+        budget = _budget_of(s, budgets)
+        mode, tokens = found = s["prompt_mode"], budget.asked if budget else None
+        here, place = shown[s["benchmark"]], cells.get(_key(s))
+        if found not in here:
+            modes, sizes = ({one[i] for one in here} for i in (0, 1))
+            others[Elsewhere(None if mode in modes else mode, None if tokens in sizes else tokens)] = None
+        elif place and (s["engine"], s["dtype"]) != (place[1].engine, place[1].dtype):
+            engines[f"{s['engine']} {s['dtype'] or ''}".strip()][place[0].title] = None
+    apart = [one for one in others if one != Elsewhere()]
+    return (*apart, *(Elsewhere(engine=name, models=tuple(titles)) for name, titles in engines.items()))
 
 
 def _measured(query: Query, suite: str, split: str) -> list[str]:
@@ -130,17 +192,18 @@ def _comparable(
     for its budget.
     """
     kept, notes = [], []
+    common = _common(scores, benchmarks, grader)
     for benchmark in benchmarks:
         here = [s for s in scores if s["benchmark"] == benchmark]
         accuracies = [s for s in here if s["metric"] == "accuracy" and _is_shown(s, grader)]
         if not accuracies:
             continue
-        # Greedy first; then what most checkpoints have; then the newest.
+        # Greedy first; then what most of the whole table has, and of this column; then the newest.
         holders: dict[tuple[Any, ...], set[str]] = defaultdict(set)
         for s in accuracies:
             holders[_protocol(s)].add(s["checkpoint"])
         newest = {_protocol(s): i for i, s in enumerate(accuracies)}
-        best = max(holders, key=lambda p: (_greedy(p[2]), len(holders[p]), newest[p]))
+        best = max(holders, key=lambda p: (_greedy(p[2]), common[p[1]], len(holders[p]), newest[p]))
         left_out = set().union(*holders.values()) - holders[best]
         if left_out:
             notes.append(
@@ -156,7 +219,19 @@ def _comparable(
             votes = s["metric"].startswith(("maj@", "tokens@")) and _budget(s["draw"]) == _budget(draw)
             if same and (s["draw"] == draw or votes):
                 kept.append(s)
+            elif same and s["metric"] == "stopped" and _budget(s["draw"]) == _budget(draw):
+                kept.append({**s, "metric": f"stopped of {s['draw']}"})  # the answers that vote
     return kept, notes
+
+
+def _common(scores: list[Record], benchmarks: Iterable[str], grader: str | None) -> Counter[str | None]:
+    """On how many cells of the table each prompt mode has an accuracy: means mix modes only where they must."""
+    cells = {
+        (_key(s), s["prompt_mode"])
+        for s in scores
+        if s["metric"] == "accuracy" and s["benchmark"] in benchmarks and _is_shown(s, grader)
+    }
+    return Counter(mode for _, mode in cells)
 
 
 def _greedy(draw: str) -> int:
@@ -179,18 +254,29 @@ def _protocol(score: Record) -> tuple[Any, ...]:
     return (*(score[name] for name in PROTOCOL), score["grader"])
 
 
-def _cells(scores: list[Record]) -> dict[Key, Cell]:
-    """One cell per checkpoint and benchmark: the measurement over most questions, then the newest."""
+def _cells(scores: list[Record], budgets: Mapping[tuple[Any, ...], Budget]) -> dict[Key, Cell]:
+    """One cell per checkpoint and benchmark: the measurement over most questions, then from the engine that most
+    checkpoints have, then the newest."""
     groups: dict[Key, dict[tuple[Any, ...], dict[str, Record]]] = defaultdict(lambda: defaultdict(dict))
     for s in scores:  # oldest first: the newest stays
         place = (s["document_set"], s["engine"], s["dtype"])
         groups[_key(s)][place][s["metric"]] = s
+    holders = Counter(
+        (benchmark, engine, dtype)
+        for (_, _, benchmark), places in groups.items()
+        for engine, dtype in {place[1:] for place, metrics in places.items() if "accuracy" in metrics}
+    )
+
+    def preferred(score: Record) -> tuple[Any, ...]:
+        by = score["benchmark"], score["engine"], score["dtype"]
+        return score["n"] or 0, holders[by], score["created_at"]
+
     cells = {}
     for key, places in groups.items():
         measured = [metrics for metrics in places.values() if "accuracy" in metrics]
         if measured:
-            best = max(measured, key=lambda m: (m["accuracy"]["n"] or 0, m["accuracy"]["created_at"]))
-            cells[key] = _cell(best)
+            best = max(measured, key=lambda m: preferred(m["accuracy"]))
+            cells[key] = _cell(best, _budget_of(best["accuracy"], budgets))
     return cells
 
 
@@ -212,7 +298,7 @@ def _key(score: Record) -> Key:
     return score["model_set"], score["checkpoint"], score["benchmark"]
 
 
-def _cell(metrics: Mapping[str, Record]) -> Cell:
+def _cell(metrics: Mapping[str, Record], budget: Budget | None) -> Cell:
     def estimate(metric: str) -> Estimate | None:
         score = metrics.get(metric)
         return None if score is None or score["value"] is None else Estimate(score["value"], score["stderr"])
@@ -257,7 +343,15 @@ def _cell(metrics: Mapping[str, Record]) -> Cell:
         reflections=value("reflections"),
         code_fence=value("code_fence"),
         samples=head["samples"],
+        stopped=_stopped(metrics),
+        budget=budget,
     )
+
+
+def _stopped(metrics: Mapping[str, Record]) -> int | None:
+    """Responses, those that vote too, on which grading met a limit; None where no score says so."""
+    known = [s for m, s in metrics.items() if m.partition(" of ")[0] == "stopped" and s["value"] is not None]
+    return sum(round(s["value"] * s["n"] * (s["samples"] or 1)) for s in known) if known else None
 
 
 def _curve(
@@ -280,10 +374,13 @@ def _length_ratios(scores: list[Record], cells: Mapping[Key, Cell]) -> dict[Key,
     lengths: dict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for s in scores:  # oldest first: the newest stays
         if s["metric"].partition("@")[0] == "length_mean":
-            lengths[(*_key(s), s["document_set"])][s["metric"]] = s["value"]
+            for by in ((s["engine"], s["dtype"]), ()):
+                lengths[(*_key(s), s["document_set"], *by)][s["metric"]] = s["value"]
     compared = {}
     for (model_set, checkpoint, benchmark), cell in cells.items():
-        expert = lengths.get((model_set, cell.expert, benchmark, cell.document_set), {})
+        place = model_set, cell.expert, benchmark, cell.document_set
+        # Of the same engine where the expert has them: engines are known to differ a little.
+        expert = lengths.get((*place, cell.engine, cell.dtype)) or lengths.get(place, {})
         fixed = {
             name: _over(one, expert.get(f"length_mean@{name}")) for name, one in cell.length_fixed.items()
         }

@@ -1,7 +1,8 @@
 """From graded responses to the rows of the table `scores`. Pure functions: nothing is read or written.
 
 Under a grader: `accuracy`, `no_answer`, `accuracy_complete` (truncated responses without a complete box are
-wrong), `length_correct` (mean length of the right answers), `maj@n` (rule robust), `maj@n:toolkit`, and
+wrong), `length_correct` (mean length of the right answers), `stopped` (share of the answers that were not compared
+to the end, because a limit was met), `maj@n` (rule robust), `maj@n:toolkit`, and
 `flips:GRADER` (share of the verdicts in which that other grader differs). Of the responses alone:
 `length_mean`, `length_median`, `length_p90`, `length_untruncated`, `length_mean@TOKENIZER` (a fixed
 tokenizer), `truncated`, `reflections`, `code_fence`, and `tokens@n` (tokens per problem of a vote of n).
@@ -29,6 +30,15 @@ SHARED = (
     "checkpoint", "suite", "benchmark", "benchmark_version", "split", "draw",
     "prompt_mode", "engine", "dtype",
 )  # fmt: skip
+
+
+# How the reason of a verdict begins that says: the answer was not compared to the end. `tasks` writes them.
+LIMITS = ("time limit", "memory limit", "length limit", "process ended", "could not be compared")
+
+
+def stopped_at_limit(why: str | None) -> bool:
+    """Whether a verdict with this reason was reached only because grading the answer met a limit, or broke off."""
+    return why is not None and why.startswith(LIMITS)
 
 
 def document_set(document_hashes: Iterable[str]) -> str:
@@ -129,7 +139,9 @@ def _graded(responses: Sequence[Row], judged: Mapping[str, Row], votes: Sequence
         metrics |= {f"maj@{n}:toolkit": vote for n, vote in votes_at(several, pools, TOOLKIT).items()}
     if _written(responses):
         found = [judged[r["response_id"]]["extracted"] is None for r in responses]
+        stopped = [stopped_at_limit(judged[r["response_id"]].get("why")) for r in responses]
         metrics |= {
+            "stopped": _share(responses, stopped),
             "no_answer": _share(responses, found),
             "accuracy_complete": _accuracy_complete(responses, correct),
             "length_correct": _mean_length([r for r, right in zip(responses, correct, strict=True) if right]),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.commands.options import Json
-from bench.commands.printing import say, show_rows
+from bench.commands.printing import show, show_rows
 
 
 def grade(
@@ -38,4 +38,4 @@ def grade(
     show_rows(f"grade: {benchmark}", grading.listed(rows), json=json, whole=whole)
     if not json:
         for note in notes:
-            say(note)
+            show(note)

@@ -40,21 +40,24 @@ def show_rows(title: str, rows: list[dict[str, Any]], *, json: bool, whole: Any 
     show(simple_table(title, columns, [[str(row[c]) for c in columns] for row in rows]))
 
 
-def show_board(board: Board, *, json: bool, extra: Mapping[str, Any]) -> None:
-    """The leaderboard with what must be known beside it; `extra` goes into the JSON."""
+def show_board(board: Board, *, json: bool, extra: Mapping[str, Any], asked: str | None = None) -> None:
+    """The leaderboard with what must be known beside it; `extra` goes into the JSON. `asked` is the suite or
+    benchmark as the person named it."""
     from bench.lm_eval import is_lm_eval
     from bench.show_board import board_tables, grader_lines
+    from results.protocol import limit_lines, protocol_lines
 
     if json:
         show_json({"board": board, **extra})
         return
     if not board.rows:
-        command = "bench lm-eval" if is_lm_eval(board.suite) else f"bench run --suite {board.suite}"
-        say(f"No rows for {board.suite} ({board.split} split) yet: `{command}` makes some.")
+        name = asked or board.suite
+        command = "bench lm-eval" if is_lm_eval(name) else f"bench run --suite {name}"
+        say(f"No rows for {name} ({board.split} split) yet: `{command}` makes some.")
     for one in board_tables(board):
         show(one)
         show("")
-    for line in grader_lines(board):
+    for line in (*protocol_lines(board), *grader_lines(board), *limit_lines(board)):
         show(line)
     for note in board.notes:
         say(note)

@@ -34,6 +34,12 @@ def table(
             "--samples", min=1, help="Scores of pools of at most N responses a question [the largest]."
         ),
     ] = None,
+    prompt_mode: Annotated[
+        str | None, typer.Option("--prompt-mode", help="Numbers under this prompt format [what most have].")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, help="Numbers under this budget [the usual one].")
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Also numbers printed in papers, marked as reported.")
     ] = False,
@@ -53,11 +59,11 @@ def table(
     methods = [name.strip() for name in method.split(",")] if method else None
     board = board_of(
         place.database, named or suite, split=split, model_set=models, methods=methods, grader=grader,
-        samples=samples,
+        samples=samples, prompt_mode=prompt_mode, max_new_tokens=max_new_tokens,
     )  # fmt: skip
     rows = recorded(Store(place.database)) if published else ()
     reported = published_tables(rows, board.benchmarks)
-    show_board(board, json=json, extra={"published": reported} if published else {})
+    show_board(board, json=json, extra={"published": reported} if published else {}, asked=named or suite)
     if published and not json:
         _show_published(board, reported)
 

@@ -20,6 +20,7 @@ def test_greedy_scores_by_hand() -> None:
     assert {m: row["value"] for m, row in rows.items()} == {
         "accuracy": 0.5,
         "no_answer": 0.25,
+        "stopped": 0.0,
         "truncated": 0.25,
         "length_mean": 40.0,
         "length_median": 25.0,
