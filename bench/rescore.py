@@ -44,7 +44,10 @@ def rescore_models(
         if not model_sets:
             raise BadInput("; ".join(failed.values()))
     alone = model_sets.pop() if len(model_sets) == 1 else None
-    board = board_of(db, options.suite, split=options.split, model_set=alone)
+    board = board_of(
+        db, options.suite, split=options.split, model_set=alone, prompt_mode=options.prompt_mode,
+        max_new_tokens=options.max_new_tokens,
+    )  # fmt: skip
     return RunReport(board, road.summary, failed=failed)
 
 

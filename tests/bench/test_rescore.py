@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -19,6 +20,7 @@ from bench.suites import EvalOptions
 from results.spool import Spool
 from results.store import Store
 from tasks.contract import Suite, Verdict
+from tasks.errors import DataUnavailable
 from tasks.mini_l2s.grader import BoxedInteger
 from tests.bench.command import bench
 
@@ -45,7 +47,8 @@ def asked(runs: Path, specs: Sequence[str | Path], options: EvalOptions, *, agai
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real answers of hf in float32, and in bfloat16 at two budgets; the same under the names of other engines."""
+    """Real answers of hf in float32, and in bfloat16 at two budgets; the same under the names of others,
+    of one as if a chat template had made its prompts."""
     folder = tmp_path_factory.mktemp("rescore")
     model, runs = shutil.copytree(locate("zoo:l2s-base"), folder / "gone"), folder / "runs"
     for options in (
@@ -61,6 +64,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for row in rows:
                 kept = {name: value for name, value in row.items() if name not in NEW}
                 own = {"response_id": f"{engine}-{row['sample_id']}", "engine": engine, "dtype": "float16"}
+                own |= {"prompt_mode": "chat", "prompt_hash": "of a template"} if engine != "vllm" else {}
                 spool.append("responses", {**kept, **own})
     store.ingest()
     shutil.rmtree(model)
@@ -152,6 +156,25 @@ def test_what_is_not_stored_is_said_and_does_not_stop_the_others(folder: Path, e
             replace(ANY, dtype="float16", prompt_mode="plain", engine="hf"),
             again=True,
         )
+
+
+def test_answers_of_another_version_and_data_that_cannot_be_read_are_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [gsm] = rescore.chosen_suite(ANY).benchmarks
+
+    def unread(split: str, data_dir: Path | None) -> NoReturn:
+        raise DataUnavailable("the disk is away")
+
+    for changed, says in (
+        (replace(gsm, version="99"), "mini_gsm .* is stored of version .* and now is 99: evaluate it again"),
+        (replace(gsm, load=unread), "mini_gsm: the disk is away"),
+    ):
+        suite = Suite("mini_l2s", "", (changed,))
+        monkeypatch.setattr(rescore, "chosen_suite", lambda options, suite=suite: suite)
+        with pytest.raises(BadInput, match=says):
+            asked(folder / "runs", [], ANY, again=True)
+    assert verdicts(folder / "runs") == {}
 
 
 def test_the_scores_are_those_that_an_evaluation_makes(tmp_path: Path) -> None:
