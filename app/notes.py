@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from results import text
 from results.board import Board, Row
+from results.protocol import limit_lines, protocol_lines
 
 
 def reconstructions(rows: Iterable[Row]) -> list[str]:
@@ -14,6 +15,11 @@ def reconstructions(rows: Iterable[Row]) -> list[str]:
     return [
         f"{text.RECONSTRUCTED} **{method}** is a reconstruction: {what}" for method, what in found.items()
     ]
+
+
+def measured(board: Board) -> list[str]:
+    """Prompt mode, budget and engine of the numbers, and how often a grader met a limit."""
+    return [*protocol_lines(board), *limit_lines(board)]
 
 
 def graders(board: Board) -> str | None:

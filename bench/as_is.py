@@ -51,7 +51,10 @@ def evaluate_models(
         for target in targets:
             road.evaluate(target, asked, options)
     sets = {target.model_set for target in targets}
-    board = board_of(db, options.suite, split=options.split, model_set=sets.pop() if len(sets) == 1 else None)
+    board = board_of(
+        db, options.suite, split=options.split, model_set=sets.pop() if len(sets) == 1 else None,
+        prompt_mode=options.prompt_mode, max_new_tokens=options.max_new_tokens,
+    )  # fmt: skip
     return RunReport(board, road.summary)
 
 

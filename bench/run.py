@@ -70,7 +70,10 @@ def run(
             road.evaluate(target, asked, options)
         for target in merges:
             attempts(target.name, partial(road.evaluate, target, asked, options))
-    board = board_of(db, options.suite, split=options.split, model_set=name)
+    board = board_of(
+        db, options.suite, split=options.split, model_set=name, prompt_mode=options.prompt_mode,
+        max_new_tokens=options.max_new_tokens,
+    )  # fmt: skip
     return RunReport(board, road.summary, refused, attempts.failed)
 
 

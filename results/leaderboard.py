@@ -142,7 +142,10 @@ def _elsewhere(
             others[Elsewhere(None if mode in modes else mode, None if tokens in sizes else tokens)] = None
         elif place and (s["engine"], s["dtype"]) != (place[1].engine, place[1].dtype):
             engines[f"{s['engine']} {s['dtype'] or ''}".strip()][place[0].title] = None
-    apart = [one for one in others if one != Elsewhere()]
+    apart = sorted(
+        (one for one in others if one != Elsewhere()),
+        key=lambda one: (one.prompt_mode is None, one.prompt_mode or "", one.budget or 0),
+    )
     return (*apart, *(Elsewhere(engine=name, models=tuple(titles)) for name, titles in engines.items()))
 
 

@@ -25,6 +25,7 @@ def show(view: View) -> None:
         st.markdown("#### Incomplete")
         st.caption("A score is missing, so these rows have no mean and no rank. Missing is not zero.")
         _dataframe(board, incomplete, options, "Incomplete rows", none="missing")
+    st.caption("  \n".join(notes.measured(board)))
     if graded := notes.graders(board):
         st.caption(graded)
     for note in board.notes:

@@ -33,6 +33,7 @@ def show(view: View) -> None:
         alt=f"Accuracy on {benchmark} against {against}, with 95 % intervals",
     )
     st.caption(LEGEND)
+    st.caption("  \n".join(notes.measured(board)))
     if graded := notes.graders(board):
         st.caption(graded)
     if found := notes.reconstructions([row for row in board.rows if row.title in models]):
@@ -43,7 +44,8 @@ LEGEND = """
 Votes over the first n samples of one pool; at n = 1 the mean of all single samples. Solid: **robust**, equal answers
 are one cluster and unparsable ones do not vote. Dashed: **toolkit**, as the Qwen2.5-Math toolkit counts: equal
 strings, and the empty string of an unparsable answer can win. Bars are 95 % intervals that resample questions, then
-draws. **Tokens per problem** are n times the mean length: a vote of 16 short answers may cost more than one long one.
+draws; at n = 1 Wilson's interval for as many answers as the spread between the questions makes them worth. **Tokens
+per problem** are n times the mean length: a vote of 16 short answers may cost more than one long one.
 """
 
 

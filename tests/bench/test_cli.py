@@ -42,6 +42,8 @@ PAIR = ("--base", "zoo:l2s-base", "--expert", "zoo:l2s-expert")
         (("eval", "--suite", "mini_gsm"), "name what to evaluate"),
         (("eval", "--suite", "mini_gsm", "--rescore"), "nothing is stored"),
         (("table", "mini_l2z"), "Did you mean 'mini_l2s'?"),
+        (("table", "aime24", "--grader", "strickt"), "Did you mean 'strict'?"),
+        (("table", "aime24", "--prompt-mode", "chatt"), "Did you mean 'chat'?"),
         (("methods", "tie"), "Did you mean 'ties'?"),
     ],
 )  # fmt: skip
@@ -53,6 +55,11 @@ def test_bad_input_exits_with_2_and_says_what_to_do(
     assert done.stderr.splitlines()[-1].startswith("error: "), "what is wrong is the last that is said"
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs/merges/*")), "something was merged before the refusal"
+
+
+def test_an_empty_table_says_what_was_asked(tmp_path: Path) -> None:
+    done = bench("table", "aime24", "--grader", "strict", "--prompt-mode", "chat", cwd=tmp_path)
+    assert "No rows for aime24 (test split) yet: `bench run --suite aime24` makes some." in done.stderr
 
 
 def test_unknown_option_is_bad_input(tmp_path: Path) -> None:

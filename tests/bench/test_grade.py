@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +13,9 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.errors import BadInput
 from bench.grade import grade_outputs, listed, notes, read_outputs, records, summary
+from results.scores import stopped_at_limit
 from results.text import MISSING
+from tasks.limits import Outcome, Status, limit_reached
 from tests.bench.command import bench
 
 QUESTIONS = [
@@ -116,6 +119,19 @@ def test_the_command_grades_and_writes(tmp_path: Path) -> None:
     [record] = map(json.loads, out.read_text().splitlines())
     assert record["strict"] == {"correct": True, "extracted": "18", "why": "equal numbers"}
     assert set(record) == {"line", "response", "qwen_compat", "strict"}
+
+
+def test_flips_and_limits_are_part_of_the_report(tmp_path: Path) -> None:
+    path = write(tmp_path, {"response": "\\boxed{18}", "answer": "18"})
+    done = bench("grade", str(path), "--benchmark", "gsm8k", cwd=tmp_path)
+    assert "0 of 1 verdicts flip between qwen_compat and strict." in done.stdout and "flip" not in done.stderr
+    assert "strict: no answer found in 0, stopped at a limit 0." in done.stdout
+
+
+def test_every_reason_that_a_worker_gives_counts_as_a_limit() -> None:
+    for status in get_args(Status):
+        assert status == "done" or stopped_at_limit(limit_reached(Outcome(status, why="...")))
+    assert not stopped_at_limit("equal numbers") and not stopped_at_limit(None)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from results.board import Board, Row
 from results.browse import responses_of
 from results.errors import StoreError
 from results.leaderboard import leaderboard
+from results.protocol import limit_lines, protocol_lines
 from results.statistics import mcnemar
 from results.store import Store
 from tests.results.factory import answers, checkpoint, response, scores, verdict, world, write
@@ -481,3 +482,90 @@ def test_a_budget_of_ones_own_keeps_greedy_answers_and_its_own_votes(store: Stor
     assert cell.accuracy.value == 0.25 and cell.votes[2].value == 1.0
     assert [(p.n, p.rule) for p in cell.curve] == [(1, "robust"), (2, "robust"), (2, "toolkit")]
     assert cell.curve[1].tokens is not None and cell.curve[1].tokens.value == 24
+
+
+def asked_as(
+    name: str, mode: str, good: str, *, benchmark: str = "gsm", budget: int = 256, **changes: Any
+) -> list:
+    """A measurement under a prompt mode and a budget; 256 is the usual one."""
+    draw = "greedy" if budget == 256 else f"greedy@{budget}"
+    changes |= {"prompt_mode": mode, "draw": draw, "max_new_tokens": budget, "budget": budget}
+    rows = measured(name, benchmark, good, 10, **changes)
+    for _, row in rows:
+        if "response_id" in row:
+            row["response_id"] += f"/{mode}/{changes.get('engine')}"
+    return rows
+
+
+def test_prompt_modes_and_budgets_are_said_and_chosen_and_never_mixed(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint("base", "base")), ("checkpoints", checkpoint("ties", "merged"))]
+    for name in ("base", "ties"):
+        rows += asked_as(name, "cot", "1110") + asked_as(name, "chat", "1000")
+        rows += asked_as(name, "cot", "1100", budget=64)
+    write(store, rows + asked_as("ties", "cot", "10", benchmark="aime"))
+    board = leaderboard(store, "mini")
+    assert protocol_lines(board) == [
+        "Prompt cot; budget 256 tokens; engine hf float32.",
+        "Also stored: prompt chat (`--prompt-mode chat`); budget 64 (`--max-new-tokens 64`).",
+    ]
+    for chosen, accuracy, said in (
+        ({"prompt_mode": "cot"}, 0.75, "Prompt cot; budget 256 tokens;"),
+        ({"prompt_mode": "chat"}, 0.25, "Prompt chat; budget 256 tokens;"),
+        ({"max_new_tokens": 64}, 0.5, "Prompt cot; budget 64 tokens;"),
+        ({"prompt_mode": "cot", "max_new_tokens": 256}, 0.75, "Prompt cot; budget 256 tokens;"),
+    ):
+        board = leaderboard(store, "gsm", **chosen)
+        assert {row.cells["gsm"].accuracy.value for row in board.rows} == {accuracy}  # type: ignore[union-attr]
+        assert protocol_lines(board)[0].startswith(said)
+    nothing = leaderboard(store, "gsm", prompt_mode="chat", max_new_tokens=64)
+    assert nothing.rows == () and protocol_lines(nothing)[0].startswith(
+        "Also stored: prompt chat, budget 256"
+    )
+
+
+def test_a_table_keeps_the_prompt_that_most_of_it_has(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint("base", "base"))]
+    rows += asked_as("base", "cot", "1110") + asked_as("base", "cot", "11", benchmark="aime")
+    rows += asked_as("base", "cot", "11", benchmark="minerva")
+    rows += asked_as("base", "chat", "1000")  # later, and on one benchmark only
+    write(store, rows)
+    board = leaderboard(store, "mini")
+    assert {cell.prompt_mode for cell in board.rows[0].cells.values() if cell} == {"cot"}
+    write(store, asked_as("base", "chat", "11", benchmark="maths"), "run-2")
+    assert protocol_lines(leaderboard(store, "mini"))[0].startswith(
+        "Prompt cot (gsm, aime, minerva), chat (maths); budget"
+    )
+
+
+def test_engines_that_differ_are_named_with_their_models(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint(name, "merged")) for name in ("one", "two", "three")]
+    rows += asked_as("one", "cot", "10", engine="vllm") + asked_as("two", "cot", "10", engine="vllm")
+    rows += asked_as("three", "cot", "10", engine="hf", budget=256) + asked_as(
+        "two", "cot", "10", engine="hf"
+    )
+    rows += asked_as("one", "cot", "10", engine="server")
+    write(store, rows)
+    said, also = protocol_lines(leaderboard(store, "gsm"))
+    assert "vllm float32 (one" in said and "hf float32 (three" in said
+    assert "engine server float32, of one" in also
+
+
+def test_answers_on_which_grading_met_a_limit_are_counted_with_those_that_vote(store: Store) -> None:
+    rows: list = [("checkpoints", checkpoint("base", "base"))]
+    for draw, reasons in (
+        ("greedy", ["time limit: 5 s", "equal"]),
+        ("vote", ["could not be compared: E", "equal"]),
+    ):
+        drawn = [
+            response("base", "gsm", q, k, draw=draw) for q in range(3) for k in range(1 + (draw == "vote"))
+        ]
+        judged = [verdict(r, False, why=reasons[r["sample_id"] != "gsm-0"]) for r in drawn]
+        rows += [
+            ("scores", s) for s in scores((drawn, judged), expected_n=3, votes=(2,) if draw == "vote" else ())
+        ]
+    write(store, rows)
+    board = leaderboard(store, "gsm")
+    assert board.rows[0].cells["gsm"].stopped == 3  # type: ignore[union-attr]
+    assert limit_lines(board) == ["Answers on which grading stopped at a limit: gsm 3 (base 3)."]
+    shares = store.rows("SELECT draw, value FROM scores WHERE metric = 'stopped' ORDER BY draw")
+    assert [row["value"] for row in shares] == [pytest.approx(1 / 3)] * 2
