@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tasks.qwen_compat.symbolic import differ
+from tasks.points import differ
 from tasks.strict.numbers import close, equal, name, read_number
 from tasks.strict.parsing import exact, has_float, is_complex, is_number, parsed
 from tasks.strict.shapes import Shape

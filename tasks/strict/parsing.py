@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from tasks.expressions import NotMathematics, parse_plain
-from tasks.qwen_compat.latex import TwoStages
+from tasks.two_stages import TwoStages
 
 _ARITHMETIC = re.compile(r"[\d\s.+\-*/^()]+")
 _NAMED = re.compile(r"\bnp\.(?=(?:arc)?(?:sin|cos|tan)|sqrt|exp|log|pi)")  # as golds of Minerva write it

@@ -3,19 +3,18 @@ r"""The two-stage reading of LaTeX beside the plain parser: the same expression,
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sympy
 from sympy.parsing.latex import parse_latex
 
-from tasks.qwen_compat.latex import TwoStages, sympy_latex
+from tasks.qwen_compat.latex import sympy_latex
 from tasks.qwen_compat.normalisation import normalise
+from tasks.two_stages import TwoStages
+from tests.helpers.l2s import REAL
 
-DATA = Path(os.environ.get("MERGEBOARD_DATA") or Path(__file__).resolve().parents[2] / "../shared/data/l2s")
 EVERY = 40  # of the golds: the plain parser takes 15 ms for one
 
 READ_BY_BOTH = [r"\frac{1}{2}", "x+1", r"2\sqrt{2}", r"\sin^2(x)+\cos^2(x)", "3e^{-2t}", r"|x-1|\le2", "x=5"]
@@ -55,7 +54,7 @@ def read(parse: Callable[[str], Any], text: str) -> tuple[str, str]:
 
 def golds() -> list[str]:
     found = []
-    for file in sorted(DATA.glob("*/test.jsonl")):
+    for file in sorted(REAL.glob("*/test.jsonl")):
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         found += [str(row.get("answer") or row.get("final_answer") or row.get("solution")) for row in rows]
     return [normalise(gold)[:300] for gold in found[::EVERY]]
@@ -81,7 +80,7 @@ def test_ordinary_answers_are_read_in_the_first_stage(text: str, monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (DATA / "math500").is_dir(), reason=f"needs the real data in {DATA}")
+@pytest.mark.l2s_data
 def test_real_golds_are_read_alike() -> None:
     different = [gold for gold in golds() if read(sympy_latex, gold) != read(parse_latex, gold)]
     assert not different

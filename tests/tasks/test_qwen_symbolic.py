@@ -7,7 +7,8 @@ import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.qwen_compat.symbolic import differ, equal, parsed
+from tasks.points import differ
+from tasks.qwen_compat.symbolic import equal, parsed
 
 X, Y = sympy.symbols("x y")
 COEFFICIENT = st.integers(-9, 9)

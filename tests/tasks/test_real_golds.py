@@ -1,14 +1,12 @@
 """Both graders over the golds of the real data: the reference's counts, and every gold against itself.
 
-Needs the data: MERGEBOARD_DATA, or `../shared/data/l2s` beside the project.
+Needs the real data: tests/helpers/l2s.py says where they are looked for.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +16,9 @@ from tasks.qwen_compat.extraction import raw_answer
 from tasks.qwen_compat.grader import QwenCompat
 from tasks.qwen_compat.normalisation import normalise
 from tasks.strict.grader import Strict
+from tests.helpers.l2s import REAL
 
-DATA = Path(os.environ.get("MERGEBOARD_DATA") or Path(__file__).resolve().parents[2] / "../shared/data/l2s")
-pytestmark = pytest.mark.skipif(not (DATA / "math500").is_dir(), reason=f"needs the real data in {DATA}")
+pytestmark = pytest.mark.l2s_data
 
 # Reference, 1.5: golds changed by unit removal (None: not applied), comma lists read as one number, numeric golds.
 COUNTS = {
@@ -38,7 +36,7 @@ NOT_THEMSELVES = {"minerva_ocw": 1}
 @cache
 def golds(benchmark: str) -> tuple[str, ...]:
     folder = next(
-        DATA / name for name in (benchmark, "minerva_math") if (DATA / name / "test.jsonl").exists()
+        REAL / name for name in (benchmark, "minerva_math") if (REAL / name / "test.jsonl").exists()
     )
     rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
     if benchmark == "minerva_ocw":

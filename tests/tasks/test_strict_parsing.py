@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import random
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +14,8 @@ from tasks.golds import gold_text
 from tasks.strict.compare import is_words, same_value
 from tasks.strict.parsing import is_complex, parsed
 from tasks.strict.shapes import clean, shape
+from tests.helpers.l2s import REAL
 
-DATA = Path(os.environ.get("MERGEBOARD_DATA") or Path(__file__).resolve().parents[2] / "../shared/data/l2s")
 SAMPLE = 25  # golds of each benchmark, each beside three others
 EXPRESSIONS = (
     r"\frac{x}{x^2}", r"\frac{1}{x}", r"(p+7)^2", r"p^{2}+14 p+49", r"2\sqrt{2}", r"\sqrt{8}",
@@ -70,14 +68,14 @@ def test_expressions_are_read_and_compared_as_math_verify_does() -> None:
 @cache
 def golds(benchmark: str) -> list[str]:
     """Elements of golds that a parser has to read, a sample."""
-    rows = map(json.loads, (DATA / benchmark / "test.jsonl").read_text().splitlines())
+    rows = map(json.loads, (REAL / benchmark / "test.jsonl").read_text().splitlines())
     texts = [clean(gold_text(benchmark, row.get("final_answer") or row["answer"])) for row in rows]
     short = [t for t in dict.fromkeys(texts) if shape(t).kind == "one" and not is_words(t) and len(t) < 100]
     return random.Random(0).sample(short, min(SAMPLE, len(short)))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (DATA / "math500").is_dir(), reason=f"needs the real data in {DATA}")
+@pytest.mark.l2s_data
 @pytest.mark.parametrize("benchmark", ["math500", "olympiadbench", "college_math"])
 def test_golds_are_read_and_compared_as_math_verify_does(benchmark: str) -> None:
     texts = golds(benchmark)
