@@ -9,6 +9,7 @@ the same run, as its manual says and in this process: no memory limit, one core.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import resource
@@ -23,6 +24,7 @@ from tasks.strict.grader import Strict
 
 GRADERS = {"qwen_compat": QwenCompat, "strict": Strict}
 REFERENCE = "math-verify"
+REFERENCE_PROBLEMS = 300  # of each benchmark: its limit is five seconds, and it is reached often
 FLOOR = 300.0  # verdicts a second on two cores
 REASONING = "Let us look at the next step: we substitute, so that $2x + 3 = 11$ and therefore $x = 4$. " * 25
 HOSTILE = (
@@ -102,6 +104,7 @@ def reference(pairs: Sequence[Pair]) -> tuple[float, float]:
     """Seconds and processor seconds of plain math-verify over all pairs: both sides parsed, then compared."""
     from math_verify import parse, verify
 
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it reports each limit that was reached
     verify(parse("$x+1$"), parse("\\boxed{1+x}"))  # imports and tables
     started, before = time.perf_counter(), time.process_time()
     for text, target in pairs:
@@ -115,6 +118,7 @@ def rates(name: str, asked: argparse.Namespace) -> float:
     for benchmark in asked.benchmark or L2S_BENCHMARKS:
         pairs = ordinary(golds(benchmark, asked.data_dir)[: asked.limit], random.Random(asked.seed))
         if name == REFERENCE:
+            pairs = random.Random(asked.seed).sample(pairs, min(len(pairs), REFERENCE_PROBLEMS))
             spent = reference(pairs)
         else:
             grader = GRADERS[name](benchmark)
