@@ -113,7 +113,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("and", _delete("and")),
     ("bold and boxes", _sub(r"\\mathbf|\\mbox\{.*?\}", "")),
     ("imaginary unit", _imaginary_unit),
-    ("trailing zeros", _sub(r"(\d+)\.0*(?!\d)", r"\1")),
+    ("trailing zeros", _sub(r"(\d)\.0*(?!\d)", r"\1")),
     ("leading dot", _sub(r"^\.", "0.")),
     ("right side", _right_side),
     ("roots", _sub(r"\\sqrt\s*(\w+)", r"\\sqrt{\1}")),

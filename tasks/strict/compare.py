@@ -19,6 +19,20 @@ from tasks.strict.shapes import Shape
 SHOWN = 200
 LONGEST_VALUE = 60
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
+_BASED = re.compile(r"(?P<digits>\d[\da-z]{0,99})_\{?(?P<base>\d{1,3}|[a-z]{3,7})\}?")  # of a bare text
+_BASES = {
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "seven": "7",
+    "eight": "8",
+    "nine": "9",
+    "ten": "10",
+    "twelve": "12",
+    "sixteen": "16",
+}
 _TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _SHORT_WORD = re.compile(r"(?:yes|no|true|false)[.!]?", re.IGNORECASE)
@@ -107,6 +121,8 @@ def same_expression(gold: str, answer: str, tolerance: float, *, parser: bool = 
     """Two elements: the same text, equal numbers, or equal by math-verify. Raises Undecided without a parser."""
     if _bare(gold) == _bare(answer):
         return True
+    if _BASED.fullmatch(_bare(gold)) or _BASED.fullmatch(_bare(answer)):
+        return _same_in_base(_bare(gold), _bare(answer))
     right, mine = read_number(gold), read_number(answer)
     if right is not None and mine is not None:
         return equal(right, mine, tolerance)
@@ -120,6 +136,15 @@ def same_expression(gold: str, answer: str, tolerance: float, *, parser: bool = 
     right_value = parsed(gold, real=real)
     mine_value = None if right_value is None else parsed(answer, real=real)
     return mine_value is not None and same_value(right_value, mine_value, tolerance)
+
+
+def _same_in_base(gold: str, answer: str) -> bool:
+    """Numbers written in a base, which math-verify drops: the same digits, and the same base where both say one."""
+    right, mine = _BASED.fullmatch(gold), _BASED.fullmatch(answer)
+    if right and mine:
+        one, other = (_BASES.get(found["base"], found["base"]) for found in (right, mine))
+        return right["digits"] == mine["digits"] and one == other
+    return (right["digits"] if right else gold) == (mine["digits"] if mine else answer)
 
 
 def same_value(gold: Any, answer: Any, tolerance: float) -> bool:
@@ -159,7 +184,7 @@ def _certainly_different(gold: Any, answer: Any) -> bool:
 
     try:
         if isinstance(gold, Eq) and isinstance(answer, Eq):
-            return _elsewhere(gold, answer) or _elsewhere(answer, gold)
+            return _equations_differ(gold, answer)
         if isinstance(answer, Eq):
             answer = answer.rhs  # math-verify compares the right side with a gold that is no equation
         elif isinstance(gold, Eq) and gold.lhs.is_Symbol:
@@ -173,6 +198,31 @@ def _certainly_different(gold: Any, answer: Any) -> bool:
         raise
     except Exception:  # whatever SymPy raises on what has no value: math-verify decides
         return False
+
+
+def _equations_differ(gold: Any, answer: Any) -> bool:
+    """Whether two equations certainly have other solutions: of one that has vectors and one that has none, too."""
+    if _has_matrix(gold) != _has_matrix(answer):
+        return True
+    if _solved_differ(gold, answer):
+        return True
+    # f(x)=x^2 may stand for y=x^2, so that of functions the right sides must differ as well.
+    plain, other = _functions_as_symbols(gold), _functions_as_symbols(answer)
+    return (
+        (plain != gold or other != answer) and differ(plain.rhs, other.rhs) and _solved_differ(plain, other)
+    )
+
+
+def _solved_differ(one: Any, other: Any) -> bool:
+    """Whether points of one equation, solved for what stands alone on its left, are none of the other's."""
+    return _elsewhere(one, other) or _elsewhere(other, one)
+
+
+def _has_matrix(value: Any) -> bool:
+    from sympy import MatrixBase
+    from sympy.matrices.expressions import MatrixExpr
+
+    return bool(value.has(MatrixBase, MatrixExpr))
 
 
 def _functions_as_symbols(value: Any) -> Any:
@@ -255,7 +305,7 @@ def _element(element: str) -> str:
     number = read_number(_ASSIGNED.sub("", element))
     if number is not None:
         return name(number)
-    value = exact(parsed(element)) if is_numeric(element) else None
+    value = exact(parsed(element)) if is_numeric(element) and not _BASED.fullmatch(_bare(element)) else None
     return _bare(element) if value is None else str(value)
 
 

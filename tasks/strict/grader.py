@@ -65,7 +65,7 @@ class Strict:
     def __init__(self, benchmark: str, seconds: float = SECONDS) -> None:
         self.benchmark = check_benchmark(benchmark)
         # Ours and the package's: either can change a verdict.
-        self.version = f"4+math-verify-{package_version('math-verify')}"
+        self.version = f"5+math-verify-{package_version('math-verify')}"
         self._tolerance = TOLERANCES.get(benchmark, TOLERANCE)
         self.pool = LimitedPool(f"{__name__}:judge", seconds=seconds, memory_bytes=MEMORY_BYTES)
         self._gold = functools.lru_cache(maxsize=1024)(self._readings)

@@ -11,6 +11,7 @@ import re
 from tasks.strict.shapes import clean, split
 
 _BOTH = re.compile(r"(?P<said>.*(?:[<>]|\\[lg]eq?(?:slant)?(?![A-Za-z])).*?):\s*(?P<interval>[(\[].*[)\]])")
+LONGEST_BOTH = 500  # characters: where a relation and where an interval begins is tried at each
 _PREFIX = re.compile(r"(?:the )?solutions? (?:is|are)\s?:?\s+(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _VALUES = re.compile(r"(?:\[|\\\{)(?P<inside>.*=.*)(?:\]|\\\})", re.DOTALL)
 
@@ -18,7 +19,7 @@ _VALUES = re.compile(r"(?:\[|\\\{)(?P<inside>.*=.*)(?:\]|\\\})", re.DOTALL)
 def readings(gold: str) -> tuple[str, ...]:
     """The cleaned texts that a gold may be read as, at least one; the whole text comes first."""
     whole = clean(gold)
-    if match := _BOTH.fullmatch(whole):
+    if len(whole) <= LONGEST_BOTH and (match := _BOTH.fullmatch(whole)):
         return (whole, match["said"].strip(), match["interval"].strip())
     if match := _PREFIX.fullmatch(whole):
         rest = match["rest"].strip()

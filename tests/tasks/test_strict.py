@@ -120,7 +120,7 @@ def test_equal_answers_vote_together() -> None:
 
 def test_name_and_version_say_who_decides() -> None:
     built = strict("gsm8k")()
-    assert built.name == "strict" and built.version.startswith("4+math-verify-0.")
+    assert built.name == "strict" and built.version.startswith("5+math-verify-0.")
     with pytest.raises(ValueError, match="no grading rules"):
         strict("gsm9k")
 

@@ -85,6 +85,19 @@ RULES = [
     ("brackets", "college_math",
      "\\boxed{x<2 \\text{ or } x>3}", "(-\\infty,2)\\cup(3,\\infty)", True, "another shape"),
     ("brackets", "math500", "\\boxed{\\{1,2\\}}", "(1,2)", False, "another shape"),
+    # Equations that math-verify would solve for longer than its limit.
+    ("equation", "college_math", "\\boxed{I=-10 e^{-30 t}(\\cos 40 t+18 \\sin 40 t)}", "Q(t)=40(1-e^{-3 t / 40})",
+     False, "not equal"),
+    ("equation", "college_math", "\\boxed{y=e^{-8 t}(\\frac{1}{4} \\cos 8 \\sqrt{2} t-\\frac{1}{4 \\sqrt{2}} \\sin 8 t)}",
+     "y=c e^{2 t}\\begin{pmatrix}\\sin 4 t-8 \\cos 4 t \\\\ 5 \\cos 4 t\\end{pmatrix}", False, "not equal"),
+    ("equation", "college_math", "\\boxed{Q(t)=40-40e^{-3 t / 40}}", "Q(t)=40(1-e^{-3 t / 40})", True, ""),
+    # A number says its base or leaves it to the question.
+    ("base", "math500", "\\boxed{4210_{5}}", "4210_5", True, ""),
+    ("base", "math500", "\\boxed{4210_{\\text{five}}}", "4210_{5}", True, ""),
+    ("base", "math500", "\\boxed{4210}", "4210_{5}", True, ""),
+    ("base", "math500", "\\boxed{4210_5}", "4210_{7}", False, "not equal"),
+    ("base", "math500", "\\boxed{555}", "4210_{5}", False, "not equal"),
+    ("base", "math500", "\\boxed{2AB_{12}}", "2AB_{12}", True, ""),
     # OlympiadBench: several answers are a set; each of them may be a tuple, which has an order.
     ("set", "olympiadbench", "\\boxed{84, 69}", "$69$,$84$", True, "equal"),
     ("set", "olympiadbench", "\\boxed{69}", "$69$,$84$", False, ""),
