@@ -88,7 +88,7 @@ RULES = [
     # Equations that math-verify would solve for longer than its limit.
     ("equation", "college_math", "\\boxed{I=-10 e^{-30 t}(\\cos 40 t+18 \\sin 40 t)}", "Q(t)=40(1-e^{-3 t / 40})",
      False, "not equal"),
-    ("equation", "college_math", "\\boxed{y=e^{-8 t}(\\frac{1}{4} \\cos 8 \\sqrt{2} t-\\frac{1}{4 \\sqrt{2}} \\sin 8 t)}",
+    ("equation", "college_math", "\\boxed{y=e^{-8 t}(\\frac{1}{4} \\cos 8 \\sqrt{2} t-\\sqrt{2} \\sin 8 t)}",
      "y=c e^{2 t}\\begin{pmatrix}\\sin 4 t-8 \\cos 4 t \\\\ 5 \\cos 4 t\\end{pmatrix}", False, "not equal"),
     ("equation", "college_math", "\\boxed{Q(t)=40-40e^{-3 t / 40}}", "Q(t)=40(1-e^{-3 t / 40})", True, ""),
     # A number says its base or leaves it to the question.
