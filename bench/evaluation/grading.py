@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.evaluation.clusters import Answer, clustered
 from bench.evaluation.questions import Ask, Pool
 from results.schema import SCORES
-from results.scores import SHARED, score_rows
+from results.scores import SHARED, score_rows, stopped_at_limit
 from tasks.contract import Benchmark, Grader, Verdict
 from tasks.l2s.flags import flags
 
@@ -88,14 +88,14 @@ def _graded(
             if not rescore:
                 by = {"grader": grader.name, "grader_version": grader.version}
                 known = store.fetch("verdicts", responses, **by)
-            verdicts = {row["response_id"]: _short(row, JUDGED) for row in known}
+            verdicts = {row["response_id"]: _judged(row) for row in known}
             rows = _judge(grader, [row for id, row in responses.items() if id not in verdicts])
             if pool.draw.votes and rows:
                 _cluster([(a.sample.id, id) for a, id in asked], rows, verdicts, graders, grader)
             spool.append_many("verdicts", rows.values())
             graded.new += len(rows)
             advance(len(asked) - len(verdicts))
-            graded.verdicts[grader.name] |= verdicts | {id: _short(row, JUDGED) for id, row in rows.items()}
+            graded.verdicts[grader.name] |= verdicts | {id: _judged(row) for id, row in rows.items()}
         graded.responses |= {id: _measured(row) for id, row in responses.items()}
     return graded
 
@@ -161,6 +161,12 @@ def _cluster(
 def _short(row: Row, names: Sequence[str]) -> dict[str, Any]:
     """Some columns of a row; what many rows share is kept once."""
     return {name: sys.intern(value) if isinstance(value := row[name], str) else value for name in names}
+
+
+def _judged(row: Row) -> dict[str, Any]:
+    """A verdict as scores need it: of its reason, which is another for each answer, only that a limit was met."""
+    why = row["why"]
+    return _short(row, JUDGED) | {"why": why if stopped_at_limit(why) else None}
 
 
 def _measured(row: Row) -> dict[str, Any]:

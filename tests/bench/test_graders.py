@@ -27,6 +27,7 @@ from results.spool import Spool
 from tasks.catalogue import resolve
 from tasks.contract import Verdict
 from tasks.mini_l2s.grader import BoxedInteger
+from tasks.qwen_compat.grader import qwen_compat
 from tests.bench import tiny
 from tests.bench.test_evaluate import Lab
 
@@ -144,6 +145,31 @@ def test_what_an_older_row_does_not_say_is_read_from_its_text(lab: Lab, model: E
     assert lab.store.rows("SELECT count(n_reflections) AS n FROM responses") == [
         {"n": 0}
     ]  # nothing overwritten
+
+
+def test_answers_that_meet_a_limit_are_counted_when_graded_and_when_reused(
+    tmp_path: Path, model: EvalTarget
+) -> None:
+    greedy = both()[0]
+    asked = [replace(greedy, benchmark=replace(greedy.benchmark, also_graded_by=(qwen_compat("math500"),)))]
+    lab = Lab(tmp_path)
+    lab.evaluate(model, OPTIONS, asked=[replace(asked[0], benchmark=greedy.benchmark)])
+    import duckdb
+
+    with duckdb.connect(str(lab.store.path)) as connection:
+        connection.execute(
+            "UPDATE responses SET text = ? WHERE sample_id = ?",
+            [f"So \\boxed{{{'7+' * 10_000}}}.", greedy.asks[0].sample.id],
+        )
+
+    def stopped() -> dict[str, float]:
+        rows = lab.store.rows("SELECT grader, value FROM current_scores WHERE metric = 'stopped'")
+        return {row["grader"].partition("@")[0]: row["value"] for row in rows}
+
+    lab.rescore(model, OPTIONS, asked=asked)
+    assert stopped()["qwen_compat"] == pytest.approx(1 / 3)
+    assert lab.evaluate(model, OPTIONS, asked=asked).graded == 0
+    assert stopped()["qwen_compat"] == pytest.approx(1 / 3)
 
 
 class Written:
