@@ -22,7 +22,8 @@ def rescore_models(
 ) -> RunReport:
     """Grade again what is stored of `specs` (folder, Hub id, zoo:NAME, recorded name, fingerprint), or of all.
 
-    A model with nothing stored does not stop the others: the report's `failed` has the reason by its name.
+    A model with nothing stored does not stop the others: the report's `failed` has the reason by its name,
+    as for one of which a benchmark could not be read.
     Raises BadInput where nothing at all was graded.
     """
     from bench.evaluation.questions import check_numbers
@@ -140,5 +141,6 @@ def _one(
     road.note_all(done.sentences)
     road.note_all(f"{done.name}: {note}" for note in (*done.absent, *done.unread))
     if done.unread or not done.stored:
-        failed[title] = "; ".join(done.unread or done.absent)
+        why = "; ".join(done.unread or done.absent)
+        failed[title] = f"graded again but for {why}" if done.stored else why
     return bool(done.stored)

@@ -51,4 +51,4 @@ def evaluate(
     )
     show_board(report.board, json=json, extra={"report": report.summary, "failed": report.failed})
     if report.failed:
-        raise CheckFailed(f"not graded again: {', '.join(report.failed)}; the others are (see above)")
+        raise CheckFailed(f"not graded again in full: {', '.join(report.failed)}; the others are (see above)")

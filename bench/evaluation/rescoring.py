@@ -52,6 +52,22 @@ class Group:
         budget = self.draw.partition("@")[2]
         return f"{self.engine} {self.dtype}, {self.prompt_mode}" + (f", budget {budget}" if budget else "")
 
+    @property
+    def asked_in_full(self) -> str:
+        """As `asked_on`, with the draw and its real numbers, for groups that read alike."""
+        budget = "" if self.max_new_tokens is None else f", budget {self.max_new_tokens}"
+        return (
+            f"{self.engine} {self.dtype}, {self.prompt_mode}, {self.draw}: temperature {self.temperature:g}, "
+            f"top_p {self.top_p:g}{budget}"
+        )
+
+    @property
+    def scored_as(self) -> tuple[str, ...]:
+        """What its scores are stored under: neither temperature nor top_p nor the real budget is part of it."""
+        return (
+            self.benchmark.name, self.benchmark_version, self.prompt_mode, self.draw, self.engine, self.dtype,
+        )  # fmt: skip
+
     def is_chosen(self, options: EvalOptions) -> bool:
         """Whether it is what the options say; those that say nothing (engine `auto`) let everything through."""
         return (
@@ -135,12 +151,13 @@ def rescore(
     if not chosen:
         raise BadInput(_nothing(target.name, there, options))
     done = Rescored(target.name)
-    works = _works(target, chosen, options, store=store, suite=suite, done=done)
+    newest = _newest(chosen, there, done)
+    works = _works(target, newest, options, store=store, suite=suite, done=done)
     fixed = FixedTokenizer(options.fixed_tokenizer) if options.fixed_tokenizer else None
     scoring = Scoring(target, fixed, store, spool)
     by_voice: dict[str, list[_Work]] = defaultdict(list)
     for work in works:
-        by_voice[work.group.asked_on].append(work)
+        by_voice[_told(work.group, there)].append(work)
     total = sum(verdicts_due(work.pool, work.ids) for work in works)
     with bar(f"{target.name}: grading again", total, show=progress) as advance:
         for voice, own in by_voice.items():
@@ -148,6 +165,27 @@ def rescore(
     found = {group.benchmark.name for group in chosen}
     done.absent += [f"nothing is stored for {b.name}" for b in benchmarks if b.name not in found]
     return done
+
+
+def _newest(chosen: Sequence[Group], there: Sequence[Group], done: Rescored) -> list[Group]:
+    """Those of `chosen` that are the newest of all that are scored under one key; the others are said in `done`.
+
+    Else every further grading would turn the current score over, from one group to the other.
+    """
+    newest = {group.scored_as: group for group in there}  # the newest comes last
+    for group in chosen:
+        if (last := newest[group.scored_as]) is not group:
+            done.absent.append(
+                f"{group.benchmark.name} ({group.asked_in_full}) is not graded again: newer responses have its name "
+                f"and its scores ({last.asked_in_full})"
+            )
+    return [group for group in chosen if newest[group.scored_as] is group]
+
+
+def _told(group: Group, there: Sequence[Group]) -> str:
+    """How a group was asked, in full where another of its name is stored."""
+    alike = sum(other.scored_as == group.scored_as for other in there) > 1
+    return group.asked_in_full if alike else group.asked_on
 
 
 def _one_voice(
@@ -198,7 +236,7 @@ def _works(
                 done.unread.append(said)
             continue
         done.remarks += asked.source.remarks
-        work = _work(target, group, asked, options, store=store, suite=suite)
+        work = _work(target, group, asked, options, store=store, suite=suite, done=done)
         if work.ids:
             works.append(work)
         else:
@@ -209,10 +247,13 @@ def _works(
 
 
 def _work(
-    target: EvalTarget, group: Group, asked: Golds, options: EvalOptions, *, store: Store, suite: str
-) -> _Work:
+    target: EvalTarget, group: Group, asked: Golds, options: EvalOptions, *,
+    store: Store, suite: str, done: Rescored,
+) -> _Work:  # fmt: skip
     """A group as a pool of what is stored, whatever the number of responses to each question."""
-    answers = _answers(store, target, group, options.split)
+    answers, remark = _of_one_prompt(_answers(store, target, group, options.split))
+    if remark:
+        done.absent.append(f"{group.benchmark.name} ({group.asked_on}): {remark}")
     asks, ids = [], []
     whole: list[int] = []  # for each question, how many of its first responses are there
     for sample, document in asked.questions[: options.limit]:
@@ -220,7 +261,7 @@ def _work(
         asks += [Ask(sample, k, "", document, "", seed_of(document, k)) for k in sorted(own)]
         ids += [own[k] for k in sorted(own)]
         whole.append(next(k for k in range(len(own) + 1) if k not in own))
-    sizes = _sizes(store, target, group, options, largest=max(whole, default=0))
+    sizes = _sizes(store, target, group, options, whole=[n for n in whole if n])
     most = max(sizes, default=1)
     pool = Pool(
         suite=suite, benchmark=group.benchmark, draw=group.drawn(most), split=options.split, source=asked.source,
@@ -230,20 +271,49 @@ def _work(
     return _Work(group, pool, ids, sizes, n_missing=len(whole) * most - there)
 
 
-def _answers(store: Store, target: EvalTarget, group: Group, split: str) -> Mapping[str, dict[int, str]]:
-    """Response ids by document and index. Of two prompts of one document the later one's response counts."""
+def _answers(store: Store, target: EvalTarget, group: Group, split: str) -> list[dict[str, Any]]:
+    """The responses of a group, oldest first: id, document, prompt, index and time."""
     conditions = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ${name}' for name in COLUMNS)
     rows = store.rows(
-        "SELECT response_id, document_hash, prompt_hash, sample_index FROM responses WHERE checkpoint = $checkpoint "
-        f"AND benchmark = $benchmark AND split = $split AND {conditions} ORDER BY created_at, response_id",
+        "SELECT response_id, document_hash, prompt_hash, sample_index, created_at FROM responses "
+        "WHERE checkpoint = $checkpoint AND benchmark = $benchmark AND split = $split "
+        f"AND {conditions} ORDER BY created_at, response_id",
         {"checkpoint": target.fingerprint, "benchmark": group.benchmark.name, "split": split}
         | {name: getattr(group, name) for name in COLUMNS},
     )
-    found: dict[str, dict[int, str]] = defaultdict(dict)
+    labels = group.benchmark.labels
+    return [row for row in rows if not labels or row["response_id"] == _label_id(target, group, row)]
+
+
+def _of_one_prompt(rows: Sequence[dict[str, Any]]) -> tuple[Mapping[str, dict[int, str]], str | None]:
+    """Response ids by document and index, under one prompt, from rows that come oldest first; and a remark.
+
+    Of documents that were asked with two prompts (a changed template) we know the earlier and the later one; what
+    was asked once belongs to the later where it came after the change. That with more documents counts, of equals
+    the later: one score does not mix them, and does not replace that of one prompt by a mixed one.
+    """
+    prompts: dict[str, list[str]] = defaultdict(list)
+    changed = None  # when the first document was asked with another prompt
     for row in rows:
-        if not group.benchmark.labels or row["response_id"] == _label_id(target, group, row):
-            found[row["document_hash"]][row["sample_index"]] = row["response_id"]
-    return found
+        if row["prompt_hash"] not in (of := prompts[row["document_hash"]]):
+            changed = changed or (row["created_at"] if of else None)
+            of.append(row["prompt_hash"])
+    earlier: dict[str, dict[int, str]] = defaultdict(dict)
+    later: dict[str, dict[int, str]] = defaultdict(dict)
+    for row in rows:
+        of, since = prompts[row["document_hash"]], changed is not None and row["created_at"] >= changed
+        if row["prompt_hash"] == of[-1] and (len(of) > 1 or since):
+            later[row["document_hash"]][row["sample_index"]] = row["response_id"]
+        elif row["prompt_hash"] == of[0]:
+            earlier[row["document_hash"]][row["sample_index"]] = row["response_id"]
+    if not later:
+        return earlier, None
+    which, counts = ("later", later) if len(later) >= len(earlier) else ("earlier", earlier)
+    twice = sum(len(of) > 1 for of in prompts.values())
+    return counts, (
+        f"{twice:,} of the questions were asked with two prompts; the {which} counts, with which {len(counts):,} of "
+        f"{len(prompts):,} were asked"
+    )
 
 
 def _label_id(target: EvalTarget, group: Group, row: Mapping[str, Any]) -> str:
@@ -264,9 +334,14 @@ def _label_id(target: EvalTarget, group: Group, row: Mapping[str, Any]) -> str:
 
 
 def _sizes(
-    store: Store, target: EvalTarget, group: Group, options: EvalOptions, *, largest: int
+    store: Store, target: EvalTarget, group: Group, options: EvalOptions, *, whole: Sequence[int]
 ) -> tuple[int, ...]:
-    """The numbers of responses to a question that scores are made of: those asked for, else those scored before."""
+    """The numbers of responses to a question that scores are made of: those asked for, else those scored before, and
+    what every question has where that is more: a run that was killed may have left it without scores.
+
+    `whole` has, for each question with any, how many of its first responses there are.
+    """
+    largest = max(whole, default=0)
     if options.samples and group.temperature > 0:
         return (options.samples,)
     rows = store.rows(
@@ -275,7 +350,11 @@ def _sizes(
         [target.fingerprint, group.benchmark.name, group.benchmark_version, options.split, group.draw,
          group.prompt_mode, group.engine, group.dtype, largest],
     )  # fmt: skip
-    return tuple(sorted(row["samples"] for row in rows)) or ((largest,) if largest else ())
+    scored = {row["samples"] for row in rows}
+    if not scored:
+        return (largest,) if largest else ()
+    every = min(whole)
+    return tuple(sorted(scored | ({every} if every > max(scored) else set())))
 
 
 def _complete(work: _Work, n: int) -> tuple[Pool, list[str]]:
@@ -303,5 +382,5 @@ def _nothing(name: str, there: Sequence[Group], options: EvalOptions) -> str:
     asked = f"nothing is stored for {name} on suite {options.suite}{' with ' + given if given else ''}"
     if not there:
         return f"{asked}: evaluate it first, without --rescore"
-    stored = "; ".join(dict.fromkeys(f"{g.benchmark.name} {g.asked_on}" for g in there))
+    stored = "; ".join(dict.fromkeys(f"{g.benchmark.name} {_told(g, there)}" for g in there))
     return f"{asked}: it has {stored}. Leave out what does not fit, or evaluate first, without --rescore"

@@ -6,13 +6,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import duckdb
 import pytest
+from typer.testing import CliRunner
 
 from bench import as_is, rescore
 from bench.as_is import evaluate_models
-from bench.errors import BadInput
+from bench.cli import app
+from bench.errors import BadInput, CheckFailed
 from bench.merging.merge import quiet
 from bench.models.checkpoint import locate
 from bench.road import RunReport
@@ -191,6 +194,110 @@ def test_the_scores_are_those_that_an_evaluation_makes(tmp_path: Path) -> None:
     assert new == before
 
 
+def copied(runs: Path, n: int, **changed: Any) -> Store:
+    """The database with copies of the first `n` answers of hf in float32, which differ in `changed`."""
+    store = Store(runs / "leaderboard.duckdb")
+    rows = store.rows("SELECT * FROM responses WHERE engine = 'hf' AND dtype = 'float32' ORDER BY sample_id")
+    with Spool(store.spool_dir, f"copied-{n}") as spool:
+        for row in rows[:n]:
+            kept = {name: value for name, value in row.items() if name not in ("run_id", "created_at")}
+            spool.append("responses", kept | changed | {"response_id": f"copied-{n}-{row['sample_id']}"})
+    store.ingest()
+    return store
+
+
+def lengths(store: Store, view: str = "current_scores") -> list[tuple[int, float]]:
+    """Questions and mean lengths that are stored of hf in float32."""
+    rows = store.rows(
+        f"SELECT n, value FROM {view} WHERE metric = 'length_mean' AND engine = 'hf' AND dtype = 'float32' "
+        "ORDER BY ALL"
+    )
+    return [(row["n"], row["value"]) for row in rows]
+
+
+FLOAT32 = replace(ANY, engine="hf", dtype="float32")
+
+
+def test_of_groups_with_one_name_only_the_newest_is_scored(folder: Path) -> None:
+    runs = folder / "runs"
+    store = copied(runs, 3, temperature=0.5, n_tokens_text=777)
+    report = asked(runs, [], FLOAT32, again=True)
+    assert lengths(store) == [(3, 777.0)]
+    said = " ".join(report.summary)
+    assert "temperature 0.5, top_p 1, budget 8): all 3 responses" in said
+    assert "greedy@8: temperature 0, top_p 1, budget 8) is not graded again: newer responses" in said
+    stored = lengths(store, "scores")
+    for _ in range(2):
+        asked(runs, [], FLOAT32, again=True)
+        assert lengths(store, "scores") == stored
+
+
+@pytest.mark.parametrize(("n", "which", "mean"), [(1, "earlier", None), (3, "later", 777.0)])
+def test_one_score_does_not_mix_two_prompts(folder: Path, n: int, which: str, mean: float | None) -> None:
+    """A template that changed, under the same name of its mode, before some of the questions or all were asked."""
+    runs = folder / "runs"
+    before = lengths(Store(runs / "leaderboard.duckdb"))
+    store = copied(runs, n, prompt_hash="of another template", n_tokens_text=777)
+    report = asked(runs, [], FLOAT32, again=True)
+    assert lengths(store) == ([(3, mean)] if mean else before)
+    assert (
+        f"{n} of the questions were asked with two prompts; the {which} counts, with which 3 of 3 were asked"
+        in " ".join(report.summary)
+    )
+
+
+def test_questions_asked_only_after_the_prompt_changed_count_with_the_later(folder: Path) -> None:
+    """Two questions under the old prompt; one of them and the third under the new: of equals the later."""
+    runs = folder / "runs"
+    store = copied(runs, 3, prompt_hash="of another template", n_tokens_text=777)
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute(
+            "WITH places AS (SELECT sample_id, row_number() OVER (ORDER BY sample_id) AS place FROM responses "
+            "WHERE response_id LIKE 'copied-%') DELETE FROM responses USING places WHERE "
+            "places.sample_id = responses.sample_id AND engine = 'hf' AND dtype = 'float32' AND "
+            "((place = 1 AND response_id LIKE 'copied-%') OR (place = 3 AND response_id NOT LIKE 'copied-%'))"
+        )
+    asked(runs, [], FLOAT32, again=True)
+    assert (2, 777.0) in lengths(store)
+    assert not [found for found in lengths(store) if found[0] == 2 and found[1] != 777.0]
+
+
+def test_a_larger_pool_that_was_not_scored_before_is_scored(tmp_path: Path) -> None:
+    """Generated, but killed before its scores: it is scored as an evaluation would have."""
+    runs, options = tmp_path / "runs", EvalOptions(suite="mini_aime", limit=2, max_new_tokens=8, samples=2)
+    asked(runs, ["zoo:l2s-base"], options)
+    asked(runs, ["zoo:l2s-base"], replace(options, samples=4))
+    store = Store(runs / "leaderboard.duckdb")
+    query = "SELECT metric, samples, n, value FROM scores WHERE draw LIKE 'pool%' ORDER BY ALL"
+    before = store.rows(query)
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("DELETE FROM scores WHERE samples = 4")
+    assert {row["samples"] for row in store.rows(query)} == {2}
+    asked(runs, ["zoo:l2s-base"], EvalOptions(suite="mini_aime", engine="auto"), again=True)
+    assert store.rows(query) == before
+
+
+def test_a_model_with_one_unreadable_benchmark_is_not_said_to_be_undone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = folder / "runs"
+    [gsm] = rescore.chosen_suite(ANY).benchmarks
+
+    def unread(split: str, data_dir: Path | None) -> NoReturn:
+        raise DataUnavailable("the disk is away")
+
+    suite = Suite("mini_gsm", "", (gsm, replace(gsm, name="other", load=unread)))
+    monkeypatch.setattr(rescore, "chosen_suite", lambda options: suite)
+    copied(runs, 3, benchmark="other")
+    done = CliRunner().invoke(
+        app, ["eval", "--suite", "mini_gsm", "--rescore", "--json", "--runs", str(runs)]
+    )
+    assert isinstance(done.exception, CheckFailed)
+    assert str(done.exception) == "not graded again in full: base; the others are (see above)"
+    assert '"base": "graded again but for other: the disk is away"' in done.stdout
+    assert verdicts(runs) == EVERY
+
+
 def test_the_command_names_what_was_asked_and_ends_with_a_code(evaluated: Path, tmp_path: Path) -> None:
     runs = shutil.copytree(evaluated / "runs", tmp_path / "runs")
     refused = bench("eval", "--suite", "aime24", "--rescore", "--runs", runs, cwd=tmp_path, code=2)
@@ -200,4 +307,4 @@ def test_the_command_names_what_was_asked_and_ends_with_a_code(evaluated: Path, 
                  cwd=tmp_path, code=1)  # fmt: skip
     assert "vllm float16" in done.stderr and "3 graded" in done.stderr
     assert "nothing is stored for mini_aime" in done.stderr
-    assert "failed: not graded again: zoo:l2s-expert; the others are" in done.stderr
+    assert "failed: not graded again in full: zoo:l2s-expert; the others are" in done.stderr
