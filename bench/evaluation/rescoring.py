@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -272,10 +272,10 @@ def _work(
 
 
 def _answers(store: Store, target: EvalTarget, group: Group, split: str) -> list[dict[str, Any]]:
-    """The responses of a group, oldest first: id, document, prompt, index and time."""
+    """The responses of a group, oldest first: id, document, prompt, index, run and time."""
     conditions = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ${name}' for name in COLUMNS)
     rows = store.rows(
-        "SELECT response_id, document_hash, prompt_hash, sample_index, created_at FROM responses "
+        "SELECT response_id, document_hash, prompt_hash, sample_index, run_id, created_at FROM responses "
         "WHERE checkpoint = $checkpoint AND benchmark = $benchmark AND split = $split "
         f"AND {conditions} ORDER BY created_at, response_id",
         {"checkpoint": target.fingerprint, "benchmark": group.benchmark.name, "split": split}
@@ -289,20 +289,20 @@ def _of_one_prompt(rows: Sequence[dict[str, Any]]) -> tuple[Mapping[str, dict[in
     """Response ids by document and index, under one prompt, from rows that come oldest first; and a remark.
 
     Of documents that were asked with two prompts (a changed template) we know the earlier and the later one; what
-    was asked once belongs to the later where it came after the change. That with more documents counts, of equals
+    was asked once belongs to the later where it came after the change. The one with more documents counts, of equals
     the later: one score does not mix them, and does not replace that of one prompt by a mixed one.
     """
     prompts: dict[str, list[str]] = defaultdict(list)
-    changed = None  # when the first document was asked with another prompt
     for row in rows:
         if row["prompt_hash"] not in (of := prompts[row["document_hash"]]):
-            changed = changed or (row["created_at"] if of else None)
             of.append(row["prompt_hash"])
+    again = [row for row in rows if len(prompts[row["document_hash"]]) > 1]
+    after = _after_the_change(again, prompts)
     earlier: dict[str, dict[int, str]] = defaultdict(dict)
     later: dict[str, dict[int, str]] = defaultdict(dict)
     for row in rows:
-        of, since = prompts[row["document_hash"]], changed is not None and row["created_at"] >= changed
-        if row["prompt_hash"] == of[-1] and (len(of) > 1 or since):
+        of = prompts[row["document_hash"]]
+        if row["prompt_hash"] == of[-1] and (len(of) > 1 or after(row)):
             later[row["document_hash"]][row["sample_index"]] = row["response_id"]
         elif row["prompt_hash"] == of[0]:
             earlier[row["document_hash"]][row["sample_index"]] = row["response_id"]
@@ -314,6 +314,27 @@ def _of_one_prompt(rows: Sequence[dict[str, Any]]) -> tuple[Mapping[str, dict[in
         f"{twice:,} of the questions were asked with two prompts; the {which} counts, with which {len(counts):,} of "
         f"{len(prompts):,} were asked"
     )
+
+
+def _after_the_change(
+    again: Sequence[dict[str, Any]], prompts: Mapping[str, list[str]]
+) -> Callable[[Mapping[str, Any]], bool]:
+    """Tells whether a response to a document asked once came after the prompt changed; `again` are the responses to
+    those asked twice.
+
+    By its run, which has one template and asks in any order; of a run that asked nothing twice, by its time.
+    """
+    new = [row for row in again if row["prompt_hash"] == prompts[row["document_hash"]][-1]]
+    new_runs = {row["run_id"] for row in new}
+    old_runs = {row["run_id"] for row in again} - new_runs
+    since = min((row["created_at"] for row in new), default=None)
+
+    def after(row: Mapping[str, Any]) -> bool:
+        if row["run_id"] in new_runs:
+            return True
+        return since is not None and row["run_id"] not in old_runs and bool(row["created_at"] >= since)
+
+    return after
 
 
 def _label_id(target: EvalTarget, group: Group, row: Mapping[str, Any]) -> str:

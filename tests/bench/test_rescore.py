@@ -16,6 +16,7 @@ from bench import as_is, rescore
 from bench.as_is import evaluate_models
 from bench.cli import app
 from bench.errors import BadInput, CheckFailed
+from bench.evaluation import rescoring
 from bench.merging.merge import quiet
 from bench.models.checkpoint import locate
 from bench.road import RunReport
@@ -260,6 +261,25 @@ def test_questions_asked_only_after_the_prompt_changed_count_with_the_later(fold
     asked(runs, [], FLOAT32, again=True)
     assert (2, 777.0) in lengths(store)
     assert not [found for found in lengths(store) if found[0] == 2 and found[1] != 777.0]
+
+
+def test_a_run_has_one_prompt_in_whatever_order_it_asks() -> None:
+    """The old run asked a and b, the new one d, b, c; a third, which asked nothing twice, asked e."""
+    asked_for = [("old", "a", "1a"), ("old", "b", "1b"), ("new", "d", "2d"), ("new", "b", "2b"), ("new", "c", "2c"),
+                 ("third", "e", "2e")]  # fmt: skip
+    rows = [
+        {"run_id": run, "document_hash": document, "prompt_hash": prompt, "response_id": prompt,
+         "sample_index": 0, "created_at": time}
+        for time, (run, document, prompt) in enumerate(asked_for)
+    ]  # fmt: skip
+    answers, remark = rescoring._of_one_prompt(rows)
+    assert answers == {document: {0: f"2{document}"} for document in "dbce"}
+    assert remark is not None and "1 of the questions" in remark and "4 of 5" in remark
+    # Of a new run that asked less than the old, in another order than it, nothing counts.
+    less = [row for row in rows if row["document_hash"] in "ab"]
+    answers, remark = rescoring._of_one_prompt([less[1], less[0], less[2]])
+    assert answers == {"a": {0: "1a"}, "b": {0: "1b"}} and remark is not None and "the earlier" in remark
+    assert rescoring._of_one_prompt(less[:2]) == ({"a": {0: "1a"}, "b": {0: "1b"}}, None)
 
 
 def test_a_larger_pool_that_was_not_scored_before_is_scored(tmp_path: Path) -> None:
