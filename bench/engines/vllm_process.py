@@ -82,7 +82,7 @@ class Process:
     def abort(self, names: list[str]) -> None:
         """Forget requests that nobody waits for any more."""
         from vllm.v1.engine.exceptions import EngineDeadError
-        from zmq import ZMQError
+        from zmq.error import ZMQError
 
         try:
             self.engine.abort_request(names)
