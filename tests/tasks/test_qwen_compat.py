@@ -237,7 +237,9 @@ def test_choice_letters() -> None:
 
 def test_a_gold_of_which_nothing_is_left_consists_of_letters_a_to_e_only() -> None:
     """Asked, the toolkit takes 2250 for right where the gold is east, which goes as a unit: no letter, no answer."""
-    right, wrong = grader("math500").grade([("\\boxed{2250}", "\\text{east}"), ("\\boxed{AB}", "\\text{east}")])
+    right, wrong = grader("math500").grade(
+        [("\\boxed{2250}", "\\text{east}"), ("\\boxed{AB}", "\\text{east}")]
+    )
     assert (right.correct, right.why, wrong.correct) == (True, "rule 1: both are empty", False)
 
 
