@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import l2s
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_SKIP = "MERGEBOARD_NO_SKIP"
 CHROMIUM = "MERGEBOARD_CHROMIUM"
@@ -33,6 +31,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     they are left out, and counted."""
     if "vllm" not in str(config.getoption("-m")):
         _leave_out(config, items, "vllm", "vLLM (make test-vllm)")
+    if any(item.get_closest_marker("l2s_data") for item in items):
+        _leave_out_l2s(config, items)
+
+
+def _leave_out_l2s(config: pytest.Config, items: list[pytest.Item]) -> None:
+    from tests.helpers import l2s
+
     if not l2s.HERE:
         _leave_out(
             config, items, "l2s_data", f"the real Long-to-Short data ({DATA}=FOLDER; none in {l2s.REAL})"

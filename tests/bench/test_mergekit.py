@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from bench import cli
+from bench.commands.recipe import recipe_of_options
 from bench.errors import BadInput
 from bench.mergekit import read_mergekit, recipe_of, save_mergekit, write_mergekit
 from bench.recipe import Recipe, build_recipe
@@ -280,6 +280,6 @@ def test_the_commands_read_and_write_yaml(models: dict[str, str], tmp_path: Path
     with pytest.raises(BadInput, match="exists: choose another file"):
         save_mergekit(recipe_of(file, {}), written)
     with pytest.raises(BadInput, match="--mergekit says what to merge"):
-        cli._recipe(file, "ties", None, None, None)
+        recipe_of_options(file, "ties", None, None, None)
     with pytest.raises(BadInput, match="or --mergekit FILE"):
-        cli._recipe(None, "ties", None, None, None)
+        recipe_of_options(None, "ties", None, None, None)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.errors import BadInput
 from bench.merging.merge import Place, merge
 from bench.recipe import build_recipe
 from methods.common.fim_modules import writes_residual
@@ -67,6 +68,7 @@ def _merged(folder: Path, calibration: str) -> tuple[Tensors, set[str]]:
 def test_a_model_without_such_modules_is_refused() -> None:
     base, expert = matrix([1.0, 2]), matrix([2.0, 2])
     with pytest.raises(
-        ValueError, match=r"calibration=residual .* \.attn\.c_proj.* of the 1 merged ones none is"
+        BadInput,
+        match=r"'coefficients' .*calibration=residual .* \.attn\.c_proj.* of the 1 merged ones none is",
     ):
         run("fim_ta", base, [expert], statistics={"fisher": {UP: torch.ones(1, 2)}}, calibration="residual")
