@@ -174,7 +174,7 @@ class VLLMEngine(TextEngine):
                 continue
             del children[piece.index]
             if piece.finish_reason not in ("stop", "length"):
-                raise RuntimeError(f"vLLM gave up on a response ({piece.finish_reason}): {self.process.log}")
+                raise self.process.broke_off(f"it gave up on a response ({piece.finish_reason})")
             ends, _ = self.stops(child.job.request.sampling.stop)
             stopped = piece.finish_reason == "stop"
             ids = child.ids[:-1] if stopped and child.ids and child.ids[-1] in ends else child.ids

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from bench.engines.contract import EngineOptions
@@ -25,6 +26,8 @@ CPU_CACHE_BYTES = 4 << 30  # key-value cache on a processor; a GPU's is what its
 COMPILED_PARAMETERS = 50_000_000  # below, a processor compiles longer than it then saves
 CPU_SHARE = 4  # of the memory that is available, at most one part in this many, for it
 SHUTDOWN_SECONDS = 2.0  # then they are ended by force: nothing of theirs is to be kept
+# Said in the log of a failure whose reason stands above.
+ECHOES = ("initialization failed", "EngineDeadError")
 # Started afresh, not forked: this program has threads, and maybe a GPU's context, which a fork would break.
 ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -42,7 +45,7 @@ class Process:
     def __init__(self, path: Path, config: Any, dtype: str, options: EngineOptions) -> None:
         descriptor, name = tempfile.mkstemp(prefix="vllm-", suffix=".log")
         os.close(descriptor)
-        self.log, self.path = Path(name), path
+        self.log, self.path, self.failed = Path(name), path, False
         self.threads = options.threads
         for key, value in ENVIRONMENT.items():
             os.environ.setdefault(key, value)
@@ -58,6 +61,7 @@ class Process:
                 raise
             raise BadInput(self._why(config, error)) from error
         logging.getLogger("vllm").setLevel(logging.WARNING)
+        _wake_when_it_dies(self.engine.engine_core)
         settings = self.engine.vllm_config
         self.batch_size: int = settings.scheduler_config.max_num_seqs
         self.room: int = settings.model_config.max_model_len
@@ -76,8 +80,16 @@ class Process:
         try:
             outputs: list[Any] = self.engine.step()
         except Exception as error:
-            raise RuntimeError(f"vLLM broke off on {self.path} ({error}); its log: {self.log}") from error
+            raise self.broke_off(self._reason(error)) from error
         return outputs
+
+    def broke_off(self, reason: str) -> BadInput:
+        """What to raise when vLLM failed at work, whose log then stays."""
+        self.failed = True
+        return BadInput(
+            f"vLLM broke off on {self.path}: {reason}. Its log is {self.log}. Finished responses are kept: the same "
+            "command goes on with the others, and --engine hf answers without vLLM"
+        )
 
     def abort(self, names: list[str]) -> None:
         """Forget requests that nobody waits for any more."""
@@ -90,7 +102,7 @@ class Process:
             logging.getLogger(__name__).debug("vLLM could not forget requests", exc_info=True)
 
     def close(self) -> None:
-        """End the processes, and remove the log."""
+        """End the processes, and remove the log of what did not fail."""
         if self.engine is None:
             return
         logging.getLogger("vllm").setLevel(logging.ERROR)  # that it ends them by force is no news
@@ -99,19 +111,26 @@ class Process:
             self.engine.renderer.shutdown()
             self.reaper.close()
         self.engine = None
-        self.log.unlink(missing_ok=True)
+        if not self.failed:
+            self.log.unlink(missing_ok=True)
 
     def _why(self, config: Any, error: Exception) -> str:
-        """What went wrong, from vLLM's log where the real reason stands there, and what to do."""
+        """Why it did not start, and what to do."""
+        kind = ", ".join(getattr(config, "architectures", None) or ["no architecture named"])
+        return (
+            f"vLLM cannot load {self.path} ({kind}): {self._reason(error)}. "
+            f"Its log is {self.log}. --engine hf runs any model of transformers"
+        )
+
+    def _reason(self, error: Exception) -> str:
+        """What went wrong, from vLLM's log where the real reason stands there."""
         text = self.log.read_text(errors="replace")
         said = re.findall(r"(?:\w*Error|\w*Exception): .+", text)
         own = f"{type(error).__name__}: {error}"
-        reason = next((line for line in reversed(said) if "initialization failed" not in line), own)
-        kind = ", ".join(getattr(config, "architectures", None) or ["no architecture named"])
-        return (
-            f"vLLM cannot load {self.path} ({kind}): {reason.splitlines()[0][:600]}. "
-            f"Its log is {self.log}. --engine hf runs any model of transformers"
-        )
+        found = next((line for line in reversed(said) if not any(echo in line for echo in ECHOES)), own)
+        if found == own and any(echo in own for echo in ECHOES):
+            return "its process ended without a word, as one does that the system kills for want of memory"
+        return found.splitlines()[0][:600]
 
 
 def _started(path: Path, dtype: str, options: EngineOptions) -> Any:
@@ -143,6 +162,21 @@ def _started(path: Path, dtype: str, options: EngineOptions) -> Any:
         # generator has no offset. Whole prompts are never split.
         settings["enable_chunked_prefill"] = False
     return LLMEngine.from_engine_args(EngineArgs(**settings), usage_context=UsageContext.LLM_CLASS)
+
+
+def _wake_when_it_dies(core: Any) -> None:
+    """Let `step` raise when the engine's process is killed: vLLM 0.32 stops reading then, and waits for ever."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    reader: Thread | None = getattr(core, "output_queue_thread", None)
+    if reader is None:  # VLLM_ENABLE_V1_MULTIPROCESSING=0: there is no other process
+        return
+
+    def wake() -> None:
+        reader.join()
+        core.outputs_queue.put(EngineDeadError())
+
+    Thread(target=wake, name="vllm-watch", daemon=True).start()
 
 
 def _cpu_cache() -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -299,6 +300,39 @@ def test_a_killed_run_leaves_no_process_of_vllm(tmp_path: Path, moment: str) -> 
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert until(lambda: not alive(token), 30), alive(token)
+
+
+def test_prompts_that_exceed_a_step_are_not_split(engine: VLLMEngine, reference: Any) -> None:
+    """On a processor a seeded request whose prompt was split ended vLLM; so do a thousand prompts fill many steps."""
+    settings = engine.process.engine.vllm_config.scheduler_config
+    long = "What is " + " plus ".join(["12"] * 40) + "?"
+    n = settings.max_num_batched_tokens // len(reference.tokenizer(long)["input_ids"]) * 3
+    asked = [Request(f"s{k}", f"{k} {long}", Sampling(2, temperature=1.0), seed=k) for k in range(n)]
+    assert len(answers(engine, asked)) == n
+
+
+def test_when_vllm_dies_its_log_stays_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = ("eval", "--engine", "vllm", "--model", "zoo:l2s-base", "--suite", "mini_gsm", "--runs", "runs")
+    token = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [*BENCH, *words],
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(tmp_path), TOKEN=token),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    spools = tmp_path / "runs" / "spool"
+    assert until(lambda: any(b"response_id" in f.read_bytes() for f in spools.rglob("*") if f.is_file()), 300)
+    for worker in alive(token, worker=True):
+        os.kill(worker, signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 2 and "Traceback" not in said
+    [log] = tmp_path.glob("vllm-*.log")
+    assert "error: vLLM broke off on " in said and str(log) in said and "goes on with the others" in said
+    assert "for want of memory" in said, said
+    again = bench_json(*words, cwd=tmp_path)["report"][0]
+    assert "500" not in again.split(" responses")[0] and " 0 reused" not in again, again
 
 
 def test_a_tie_of_stored_responses_goes_to_the_more_probable_answer(tmp_path: Path) -> None:
