@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,11 +88,10 @@ def _tree(pid: int) -> list[int]:
     while waiting:
         one = waiting.pop()
         found.append(one)
-        for children in Path(f"/proc/{one}/task").glob("*/children"):
-            try:
-                waiting += map(int, children.read_text().split())
-            except OSError:  # the thread ended meanwhile
-                continue
+        with suppress(OSError):  # the process ended meanwhile
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                with suppress(OSError):  # the thread did
+                    waiting += map(int, (thread / "children").read_text().split())
     return found
 
 

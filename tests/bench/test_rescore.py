@@ -16,7 +16,7 @@ from bench import as_is, rescore
 from bench.as_is import evaluate_models
 from bench.cli import app
 from bench.errors import BadInput, CheckFailed
-from bench.evaluation import rescoring
+from bench.evaluation import stored_groups
 from bench.merging.merge import quiet
 from bench.models.checkpoint import locate
 from bench.road import RunReport
@@ -272,14 +272,14 @@ def test_a_run_has_one_prompt_in_whatever_order_it_asks() -> None:
          "sample_index": 0, "created_at": time}
         for time, (run, document, prompt) in enumerate(asked_for)
     ]  # fmt: skip
-    answers, remark = rescoring._of_one_prompt(rows)
+    answers, remark = stored_groups._of_one_prompt(rows)
     assert answers == {document: {0: f"2{document}"} for document in "dbce"}
     assert remark is not None and "1 of the questions" in remark and "4 of 5" in remark
     # Of a new run that asked less than the old, in another order than it, nothing counts.
     less = [row for row in rows if row["document_hash"] in "ab"]
-    answers, remark = rescoring._of_one_prompt([less[1], less[0], less[2]])
+    answers, remark = stored_groups._of_one_prompt([less[1], less[0], less[2]])
     assert answers == {"a": {0: "1a"}, "b": {0: "1b"}} and remark is not None and "the earlier" in remark
-    assert rescoring._of_one_prompt(less[:2]) == ({"a": {0: "1a"}, "b": {0: "1b"}}, None)
+    assert stored_groups._of_one_prompt(less[:2]) == ({"a": {0: "1a"}, "b": {0: "1b"}}, None)
 
 
 def test_a_larger_pool_that_was_not_scored_before_is_scored(tmp_path: Path) -> None:

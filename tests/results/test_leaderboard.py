@@ -340,6 +340,21 @@ def test_flips_of_a_pool_are_counted_in_responses(store: Store) -> None:
     assert (flips.other, flips.flipped, flips.responses) == ("other", 2, 8)
 
 
+def test_flips_of_a_model_in_two_model_sets_are_counted_once(store: Store) -> None:
+    answered, judged = answers("base", "gsm", [True] * 4, [9] * 4)
+    other = [verdict(r, i > 0, grader="other") for i, r in enumerate(answered)]
+    for name in ("pair", "triple"):
+        made = scores((answered, judged), expected_n=4, others={"other": other}, model_set=name)
+        rows = [
+            ("checkpoints", checkpoint("base", "base", model_set=name)),
+            *(("scores", row) for row in made),
+        ]
+        write(store, rows)
+    board = leaderboard(store, "gsm")
+    assert len(board.rows) == 2
+    assert [(flips.flipped, flips.responses) for flips in board.flips] == [(1, 4)]
+
+
 def test_votes_that_rest_on_other_questions_are_mentioned(store: Store) -> None:
     drawn = [response("base", "gsm", 0, k, draw="vote") for k in range(4)]
     judged = [verdict(r, True) for r in drawn]
