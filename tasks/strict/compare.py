@@ -2,19 +2,18 @@
 
 math-verify decides what two expressions have in common; not left to it are brackets (an open interval and a set of
 two are the same to it), the order of lists, units inside expressions, and its absolute rounding at six decimals (to
-which every two numbers below 1e-7 are equal). Cheap cases come first: the same text, two numbers, words, and
-expressions whose values differ at two points, which `simplify` would need a second to find different.
+which every two numbers below 1e-7 are equal). Cheap cases come first: the same text, two numbers, words; what is left
+is parsed (`values.py`).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from tasks.points import differ
-from tasks.strict.numbers import close, equal, name, read_number
-from tasks.strict.parsing import exact, has_float, is_complex, is_number, parsed
+from tasks.strict.numbers import equal, name, read_number
+from tasks.strict.parsing import exact, is_complex, parsed
 from tasks.strict.shapes import Shape
+from tasks.strict.values import same_value
 
 SHOWN = 200
 LONGEST_VALUE = 60
@@ -147,108 +146,12 @@ def _same_in_base(gold: str, answer: str) -> bool:
     return (right["digits"] if right else gold) == (mine["digits"] if mine else answer)
 
 
-def same_value(gold: Any, answer: Any, tolerance: float) -> bool:
-    """Two parsed elements: rational numbers and decimals by their value, anything else by math-verify."""
-    from sympy import Eq
-
-    right, mine = exact(gold), exact(answer)
-    names = {value.lhs for value in (gold, answer) if isinstance(value, Eq)}  # x=1 is not y=1
-    if right is not None and mine is not None and len(names) < 2:
-        return close(right, mine, tolerance if has_float(gold) or has_float(answer) else 0.0)
-    return _verified(gold, answer, tolerance)
-
-
 def _has_variables(element: str) -> bool:
     """Whether an element is a formula in variables, and says nothing of their values: it answers no question for a
     number, and no number answers it.
     """
     element = element.rpartition("=")[2]  # of an equation math-verify takes the right side for a number
     return _RELATION.search(element) is None and _VARIABLE.search(_NO_VARIABLES.sub(" ", element)) is not None
-
-
-def _verified(gold: Any, answer: Any, tolerance: float) -> bool:
-    from math_verify import verify
-
-    if is_number(gold) and is_number(answer) and (has_float(gold) or has_float(answer)):
-        mine, right = complex(answer.evalf()), complex(gold.evalf())
-        return abs(mine - right) <= tolerance * max(abs(mine), abs(right))
-    if _certainly_different(gold, answer):
-        return False
-    # An inequality answers an interval as an interval answers an inequality.
-    return bool(verify(gold, answer, timeout_seconds=None, allow_set_relation_comp=True))
-
-
-def _certainly_different(gold: Any, answer: Any) -> bool:
-    """Whether two expressions or equations differ at two points: `simplify` and `solve` take seconds to say so."""
-    from sympy import Eq
-
-    try:
-        if isinstance(gold, Eq) and isinstance(answer, Eq):
-            return _equations_differ(gold, answer)
-        if isinstance(answer, Eq):
-            answer = answer.rhs  # math-verify compares the right side with a gold that is no equation
-        elif isinstance(gold, Eq) and gold.lhs.is_Symbol:
-            gold = gold.rhs
-        # Single symbols are names to math-verify, which may stand for a product.
-        if gold.is_Symbol or answer.is_Symbol:
-            return False
-        gold, answer = _functions_as_symbols(gold), _functions_as_symbols(answer)
-        return differ(answer, gold) or (_is_opaque(gold, answer) and gold.free_symbols != answer.free_symbols)
-    except MemoryError:
-        raise
-    except Exception:  # whatever SymPy raises on what has no value: math-verify decides
-        return False
-
-
-def _equations_differ(gold: Any, answer: Any) -> bool:
-    """Whether two equations certainly have other solutions: of one that has vectors and one that has none, too."""
-    if _has_matrix(gold) != _has_matrix(answer):
-        return True
-    if _solved_differ(gold, answer):
-        return True
-    # f(x)=x^2 may stand for y=x^2, so that of functions the right sides must differ as well.
-    plain, other = _functions_as_symbols(gold), _functions_as_symbols(answer)
-    return (
-        (plain != gold or other != answer) and differ(plain.rhs, other.rhs) and _solved_differ(plain, other)
-    )
-
-
-def _solved_differ(one: Any, other: Any) -> bool:
-    """Whether points of one equation, solved for what stands alone on its left, are none of the other's."""
-    return _elsewhere(one, other) or _elsewhere(other, one)
-
-
-def _has_matrix(value: Any) -> bool:
-    from sympy import MatrixBase
-    from sympy.matrices.expressions import MatrixExpr
-
-    return bool(value.has(MatrixBase, MatrixExpr))
-
-
-def _functions_as_symbols(value: Any) -> Any:
-    """An expression in which unknown functions, such as u(t), are symbols and have values."""
-    from sympy import Symbol
-    from sympy.core.function import AppliedUndef
-
-    return value.xreplace({call: Symbol(str(call)) for call in value.atoms(AppliedUndef)})
-
-
-def _is_opaque(*values: Any) -> bool:
-    """Whether sums, integrals and the like stand in it, which have no value until they are worked out."""
-    from sympy import Derivative, Expr, Integral, Limit, Product, Sum
-
-    return all(isinstance(value, Expr) for value in values) and any(
-        value.has(Derivative, Integral, Limit, Product, Sum) for value in values
-    )
-
-
-def _elsewhere(one: Any, other: Any) -> bool:
-    """Whether points that one equation, solved for a symbol, says are none of the other equation's."""
-    from sympy import Integer
-
-    if not one.lhs.is_Symbol or one.lhs in one.rhs.free_symbols:
-        return False
-    return differ((other.lhs - other.rhs).xreplace({one.lhs: one.rhs}), Integer(0))
 
 
 def _bare(answer: str) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tasks.golds import gold_text
-from tasks.strict.compare import is_words, same_value
+from tasks.strict.compare import is_words
 from tasks.strict.parsing import is_complex, parsed
 from tasks.strict.shapes import clean, shape
+from tasks.strict.values import same_value
 from tests.helpers.l2s import REAL
 
 SAMPLE = 25  # golds of each benchmark, each beside three others
