@@ -18,8 +18,8 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup vllm bench regress test test-fast test-vllm leaderboard zoo perf-merge perf-eval perf-grade lint \
-        format clean clean-runs
+.PHONY: help setup vllm bench regress test test-fast test-vllm test-sweeps leaderboard zoo perf-merge perf-eval \
+        perf-grade lint format clean clean-runs
 
 BIN   := $(VENV)/bin
 BOARD := $(or $(DB),$(MERGEBOARD_DB),$(or $(MERGEBOARD_RUNS),runs)/leaderboard.duckdb)
@@ -45,7 +45,7 @@ bench: $(CORE) ## merge, evaluate, record, compare: METHOD, SUITE, MODELS, LIMIT
 regress: $(CORE) ## merge fixed small models and compare with the accepted tensors: METHOD [all], ARGS='--accept "why"'
 	@$(BIN)/bench regress --method '$(if $(filter file,$(origin METHOD)),all,$(METHOD))' $(ARGS)
 
-test: $(TEST) ## every test (browser tests need Chromium); ARGS goes to pytest
+test: $(TEST) ## the tests (those in browsers need Chromium); ARGS goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(TEST) ## the tests that take seconds
@@ -53,6 +53,9 @@ test-fast: $(TEST) ## the tests that take seconds
 
 test-vllm: $(TEST) $(VLLM) ## the tests that generate with vLLM (installs it first)
 	@$(BIN)/python -m pytest -m vllm $(ARGS)
+
+test-sweeps: $(TEST) ## the tests that merge and evaluate a grid of parameters
+	@$(BIN)/python -m pytest -m sweep $(ARGS)
 
 leaderboard: $(CORE) ## browse DB in a browser, on this machine only: DB, PORT
 	@$(BIN)/streamlit run app/leaderboard.py --server.address localhost --server.port '$(PORT)' \

@@ -13,6 +13,7 @@ NO_SKIP = "MERGEBOARD_NO_SKIP"
 CHROMIUM = "MERGEBOARD_CHROMIUM"
 DATA = "MERGEBOARD_TEST_DATA"
 KEPT = (NO_SKIP, CHROMIUM, DATA)  # settings of the test session itself
+APART = {"vllm": "vLLM (make test-vllm)", "sweep": "parameter sweeps (make test-sweeps)"}  # by marker
 _skipped: list[str] = []
 _left_out: dict[str, int] = {}  # how many tests did not run, by what they need
 
@@ -27,10 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `vllm` run when asked for (`make test-vllm`), those marked `l2s_data` where the data lies; else
+    """Tests with a make target of their own run when asked for, those marked `l2s_data` where the data lies; else
     they are left out, and counted."""
-    if "vllm" not in str(config.getoption("-m")):
-        _leave_out(config, items, "vllm", "vLLM (make test-vllm)")
+    for marker, need in APART.items():
+        if marker not in str(config.getoption("-m")):
+            _leave_out(config, items, marker, need)
     if any(item.get_closest_marker("l2s_data") for item in items):
         _leave_out_l2s(config, items)
 

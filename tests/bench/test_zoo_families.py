@@ -121,7 +121,7 @@ def test_cards_of_the_classifiers_reproduce_exactly(body: str, domain: str) -> N
 GRID = {"mini_skills": (0.3, 0.4, 0.5, 0.6, 0.7), "mini_glue": (0.3, 0.5, 0.7, 0.8, 1.0, 1.3)}
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("suite", GRID)
 def test_lambda_was_chosen_on_validation(suite: str, tmp_path: Path) -> None:
     """The most accurate mean over the benchmarks of the suite; on the way, a merge beats the base."""

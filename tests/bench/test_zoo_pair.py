@@ -107,6 +107,7 @@ def test_default_fim_ties_answers(board: Board) -> None:
     assert cell.no_answer <= 0.10
 
 
+@pytest.mark.sweep
 def test_lambda_was_chosen_on_validation(runs: Path) -> None:
     """Most accurate on validation (mean of mini_gsm and mini_math) among those at least 40 % shorter."""
     candidates = {}
