@@ -40,6 +40,7 @@ def _certainly_different(gold: Any, answer: Any) -> bool:
     from sympy import Eq
 
     try:
+        gold, answer = _unchained(gold), _unchained(answer)
         if isinstance(gold, Eq) and isinstance(answer, Eq):
             return _equations_differ(gold, answer)
         if isinstance(answer, Eq):
@@ -57,6 +58,16 @@ def _certainly_different(gold: Any, answer: Any) -> bool:
         return False
 
 
+def _unchained(value: Any) -> Any:
+    """`y = a = b` as math-verify compares it, `y = b`; anything else as it is."""
+    from math_verify import grader
+    from sympy import Eq
+
+    if isinstance(value, Eq) or not grader.is_assignment_relation(value):
+        return value
+    return Eq(grader.take_first_relation(value).lhs, grader.take_last_relation(value).rhs, evaluate=False)
+
+
 def _equations_differ(gold: Any, answer: Any) -> bool:
     """Whether two equations certainly have other solutions: of one that has vectors and one that has none, too."""
     if _has_matrix(gold) != _has_matrix(answer):
@@ -65,9 +76,12 @@ def _equations_differ(gold: Any, answer: Any) -> bool:
         return True
     # f(x)=x^2 may stand for y=x^2, so that of functions the right sides must differ as well.
     plain, other = _functions_as_symbols(gold), _functions_as_symbols(answer)
-    return (
-        (plain != gold or other != answer) and differ(plain.rhs, other.rhs) and _solved_differ(plain, other)
-    )
+    if plain == gold and other == answer:
+        return (
+            _is_opaque(gold.lhs - gold.rhs, answer.lhs - answer.rhs)
+            and gold.free_symbols != answer.free_symbols
+        )
+    return differ(plain.rhs, other.rhs) and _solved_differ(plain, other)
 
 
 def _solved_differ(one: Any, other: Any) -> bool:

@@ -29,6 +29,12 @@ EXPRESSIONS = (
     r"\frac{d x}{d t}=k x-a", r"x^2-1=0", r"1=x^2", r"\mathbb{R}", r"\emptyset", r"f(x)=x", r"i \sqrt{3}",
 )  # fmt: skip
 
+CHAINS = (
+    r"y=(x+1)^2=x^2+2x+1", r"y=x^2+2x+1", r"x^2+2x+1", r"y=x^2=x+1", r"2x=4=y", r"y=4", r"x=y=4",
+    r"y=\sum_{n=1}^{3} n x=6x", r"y=\sum_{n=1}^{3} n x", r"y=\sum_{n=1}^{3} n z", r"y=6x", r"6x",
+    r"y=\int_0^1 2 t dt", r"y=1", r"f(x)=\int_0^x 2 t dt", r"y=\int_0^x 2 t dt", r"y=x^2", r"f(x)=x^2",
+)  # fmt: skip
+
 
 def plainly(text: str) -> Any:
     """What `math_verify.parse` finds when the text is the whole formula; None when that is no LaTeX."""
@@ -64,6 +70,10 @@ def test_expressions_are_read_and_compared_as_math_verify_does() -> None:
     pairs = [(a, b) for a, b in itertools.product(EXPRESSIONS[:12], repeat=2) if a != b]
     neighbours = list(itertools.pairwise(EXPRESSIONS))
     assert differences(list(EXPRESSIONS), [*pairs, *neighbours]) == []
+
+
+def test_chains_and_what_has_no_value_are_compared_as_math_verify_does() -> None:
+    assert differences(list(CHAINS), list(itertools.product(CHAINS, repeat=2))) == []
 
 
 @cache
