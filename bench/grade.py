@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput, unknown
-from bench.evaluation.clusters import Answer, clustered
+from bench.evaluation.clusters import Voter, clustered
 from results import text
 from results.scores import stopped_at_limit
 from results.voting import RULES, Ballot, maj_at
@@ -144,7 +144,7 @@ def _ballots(
 ) -> list[list[Ballot]]:
     """What every response votes with: its text under `toolkit`, its cluster of equal answers under `robust`."""
     pools = _pools(questions, verdicts)
-    answers = [[Answer(v.vote, v.extracted or v.vote or "") for v in pool] for pool in pools]
+    answers = [[Voter(v.vote, v.extracted or v.vote or "") for v in pool] for pool in pools]
     return [
         [Ballot(name, v.correct, v.extracted) for name, v in zip(names, pool, strict=True)]
         for names, pool in zip(clustered(answers, strict.equivalent), pools, strict=True)

@@ -21,7 +21,7 @@ from bench.hashes import hash_file
 from bench.models.checkpoint import COMPANIONS
 
 if TYPE_CHECKING:
-    from tasks.contract import Sampling
+    from tasks.contract import Sample, Sampling
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("bench", "methods", "tasks", "results")
@@ -42,9 +42,15 @@ def text_hash(text: str) -> str:
     return xxhash.xxh3_64_hexdigest(text.encode())
 
 
-def document_hash(question: str, target: str) -> str:
-    """Identity of a sample's content."""
-    return text_hash(question + "\x00" + target)
+def document_hash(question: str, target: str, *more: str | None) -> str:
+    """Identity of a sample's content; `more` is what only some samples have: a reference, the digest of an image."""
+    return text_hash("\x00".join([question, target, *(part for part in more if part is not None)]))
+
+
+def hash_of(sample: Sample) -> str:
+    """Identity of a sample's content: what is asked, and what decides the verdict on an answer."""
+    image = sample.image.digest if sample.image else None
+    return document_hash(sample.question, sample.target, sample.reference, image)
 
 
 def seed_of(document: str, index: int) -> int:

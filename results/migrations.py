@@ -48,6 +48,13 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         '"run_id" VARCHAR, "created_at" TIMESTAMP)',
     ),
     4: ('ALTER TABLE scores ADD COLUMN "samples" INTEGER', _SAMPLES),
+    5: (
+        'ALTER TABLE responses ADD COLUMN "reference" VARCHAR',
+        'ALTER TABLE responses ADD COLUMN "sample_group" VARCHAR',
+        'ALTER TABLE scores ADD COLUMN "constant" DOUBLE',
+        'CREATE TABLE composites ("suite" VARCHAR, "benchmark" VARCHAR, "title" VARCHAR, "domain" VARCHAR, '
+        '"how" VARCHAR, "parts" JSON, "run_id" VARCHAR, "created_at" TIMESTAMP)',
+    ),
 }
 
 

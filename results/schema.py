@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,14 @@ RESPONSES = Table(
         Field("prompt_hash", "VARCHAR", "xxh3 of the prompt as sent"),
         Field("question", "VARCHAR", "the question, for reading"),
         Field("target", "VARCHAR", "gold answer as text"),
+        Field(
+            "reference",
+            "VARCHAR",
+            "what its grader needs beyond the target: a program's tests, the request a judge is shown; NULL without",
+        ),
+        Field(
+            "sample_group", "VARCHAR", "subset of the benchmark that is scored by itself too; NULL without"
+        ),
         Field("prompt_mode", "VARCHAR", "which prompt format was used"),
         Field("sample_index", "INTEGER", "k of the k-th response to this sample, from 0"),
         Field("seed", "UBIGINT", "seed of this response"),
@@ -226,6 +234,12 @@ SCORES = Table(
             "responses a question that the value rests on: a smaller pool's score stands beside a larger one's, and "
             "tables show the largest; NULL where it was not recorded",
         ),
+        Field(
+            "constant",
+            "DOUBLE",
+            "what the best constant answer would score: the share of the most frequent target; NULL where all "
+            "targets are the same, and for every metric but accuracy",
+        ),
         Field("grader", "VARCHAR", "grader@version; NULL for metrics without one"),
         Field(
             "first_grader",
@@ -272,6 +286,22 @@ METHODS = Table(
     ),
 )
 
+COMPOSITES = Table(
+    "composites",
+    "A reported benchmark that is made of the scores of others; what it is made of is not reported by itself.",
+    ("suite", "benchmark"),
+    (
+        Field("suite", "VARCHAR", "suite"),
+        Field("benchmark", "VARCHAR", "name of the composite"),
+        Field("title", "VARCHAR", "what it is"),
+        Field("domain", "VARCHAR", "domain"),
+        Field("how", "VARCHAR", "mean (unweighted) or max (the best)"),
+        Field("parts", "JSON", "list of {benchmark, grader}; grader is a name, or null for the first"),
+        Field("run_id", "VARCHAR", "run that recorded the row"),
+        Field("created_at", "TIMESTAMP", "when the row was made"),
+    ),
+)
+
 PUBLISHED = Table(
     "published",
     "Numbers printed in papers: reported, never mixed with measured ones.",
@@ -291,7 +321,18 @@ PUBLISHED = Table(
 
 TABLES: dict[str, Table] = {
     t.name: t
-    for t in (CHECKPOINTS, RUNS, RESPONSES, VERDICTS, TOKEN_COUNTS, SCORES, LAYERS, METHODS, PUBLISHED)
+    for t in (
+        CHECKPOINTS,
+        RUNS,
+        RESPONSES,
+        VERDICTS,
+        TOKEN_COUNTS,
+        SCORES,
+        LAYERS,
+        METHODS,
+        COMPOSITES,
+        PUBLISHED,
+    )  # fmt: skip
 }
 
 SCHEMA_VERSIONS = Table(

@@ -1,11 +1,11 @@
 """From graded responses to the rows of the table `scores`. Pure functions: nothing is read or written.
 
-Under a grader: `accuracy`, `no_answer`, `accuracy_complete` (truncated responses without a complete box are
-wrong), `length_correct` (mean length of the right answers), `stopped` (share of the answers that were not compared
-to the end, because a limit was met), `maj@n` (rule robust), `maj@n:toolkit`, and
-`flips:GRADER` (share of the verdicts in which that other grader differs). Of the responses alone:
-`length_mean`, `length_median`, `length_p90`, `length_untruncated`, `length_mean@TOKENIZER` (a fixed
-tokenizer), `truncated`, `reflections`, `code_fence`, and `tokens@n` (tokens per problem of a vote of n).
+Under a grader: `accuracy` (the score of the benchmark), `accuracy:GROUP` (of one group of its samples),
+`no_answer`, `accuracy_complete` (truncated responses without a complete box are wrong), `length_correct` (mean length
+of the right answers), `stopped` (share of the answers that were not compared to the end, because a limit was met),
+`maj@n` (rule robust), `maj@n:toolkit`, and `flips:GRADER` (share of the verdicts in which that other grader differs).
+Of the responses alone: `length_mean`, `length_median`, `length_p90`, `length_untruncated`, `length_mean@TOKENIZER` (a
+fixed tokenizer), `truncated`, `reflections`, `code_fence`, and `tokens@n` (tokens per problem of a vote of n).
 """
 
 from __future__ import annotations
@@ -102,9 +102,15 @@ def score_rows(
         "document_set": document_set(r["document_hash"] for r in responses),
         "samples": min(Counter(str(r["sample_id"]) for r in responses).values()),
     }
+    constant = constant_score(responses)
     graded = _graded(responses, judged, votes)
+    grouped = _grouped(responses, judged)
     graded |= {f"flips:{name}": _flips(responses, judged, rows) for name, rows in (others or {}).items()}
-    made = [_row(row, metric, value, grader, first) for metric, value in graded.items()]
+    made = [
+        _row(row, metric, value, grader, first) | ({"constant": constant} if metric == "accuracy" else {})
+        for metric, value in graded.items()
+    ]
+    made += [_row(row | {"n": n}, metric, value, grader, first) for metric, (value, n) in grouped.items()]
     if first:
         made += [
             _row(row, metric, value) for metric, value in _measured(responses, votes, tokens or {}).items()
@@ -147,6 +153,29 @@ def _graded(responses: Sequence[Row], judged: Mapping[str, Row], votes: Sequence
             "length_correct": _mean_length([r for r, right in zip(responses, correct, strict=True) if right]),
         }
     return metrics
+
+
+def _grouped(responses: Sequence[Row], judged: Mapping[str, Row]) -> dict[str, tuple[Estimate | None, int]]:
+    """`accuracy:GROUP` and the number of its questions, for every group of samples."""
+    names = dict.fromkeys(r.get("sample_group") for r in responses)
+    found = {}
+    for name in names:
+        own = [r for r in responses if r.get("sample_group") == name]
+        if name is not None:
+            right = _share(own, [bool(judged[r["response_id"]]["correct"]) for r in own])
+            found[f"accuracy:{name}"] = right, len({str(r["sample_id"]) for r in own})
+    return found
+
+
+def constant_score(responses: Sequence[Row]) -> float | None:
+    """What the best constant answer would score: the share of the most frequent target among the questions.
+
+    None where all targets are the same: there a constant answer may be what is wanted.
+    """
+    targets = Counter({str(r["sample_id"]): r.get("target") for r in responses}.values())
+    if len(targets) < 2 or None in targets:
+        return None
+    return max(targets.values()) / targets.total()
 
 
 def _measured(

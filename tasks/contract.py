@@ -9,17 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
+
+
+class Picture(Protocol):
+    """An image of a sample: read and decoded only when an engine looks at it."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of its bytes: part of the document's identity."""
+        ...
+
+    def open(self) -> Any:
+        """The image as an RGB `PIL.Image`."""
+        ...
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One question. `target` is the gold answer as text; `id` is unique and stable within its benchmark."""
+    """One question. `target` is the gold answer as text; `id` is unique and stable within its benchmark.
+
+    `group` names the subset of the benchmark that it belongs to, where subsets are also scored by themselves (safe
+    and unsafe requests). `reference` is what its grader needs beyond the target: the tests of a program, the plain
+    request that a judge is shown in place of the question. `image` is what the question is about.
+    """
 
     id: str
     question: str
     target: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+    reference: str | None = None
+    image: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,7 @@ class Verdict:
     why: str
 
 
+@runtime_checkable
 class Grader(Protocol):
     """Grades (response text, target) pairs. A change of behaviour changes `version`: old verdicts stay."""
 
@@ -90,6 +112,53 @@ class Grader(Protocol):
     version: str
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One stored response with all that a grader may look at; the fields are those of the sample."""
+
+    question: str
+    text: str
+    target: str
+    reference: str | None = None
+
+
+@runtime_checkable
+class AnswerGrader(Protocol):
+    """A grader that needs more than text and target: it is asked through `grade_answers`."""
+
+    name: str
+    version: str
+
+    def grade_answers(self, answers: Sequence[Answer]) -> list[Verdict]: ...
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """What a judge is asked about one answer, and how it answers."""
+
+    prompt: Prompt
+    sampling: Sampling
+
+
+@runtime_checkable
+class JudgedGrader(Protocol):
+    """A grader whose verdicts rest on what another model says of each answer. `judge` is the usual one's Hub id.
+
+    `requests` has one entry for each answer, and `words` of `verdicts` what the judge said to each.
+    """
+
+    name: str
+    version: str
+    judge: str
+
+    def requests(self, answers: Sequence[Answer]) -> list[JudgeRequest]: ...
+
+    def verdicts(self, answers: Sequence[Answer], words: Sequence[str]) -> list[Verdict]: ...
+
+
+AnyGrader = Grader | AnswerGrader | JudgedGrader
 
 
 @dataclass(frozen=True)
@@ -117,7 +186,8 @@ class Benchmark:
     `grader` builds the grader (heavy imports happen inside); `also_graded_by` builds others whose verdicts are stored
     and scored beside it, under their own names. `version` changes when prompts, data or
     protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
-    classification: the model chooses among them by index instead of writing.
+    classification: the model chooses among them by index instead of writing. `executes` says that grading runs
+    programs that the model wrote, which happens only where that was asked for.
     `examples(split, data_dir)` gives the examples of "train" or "validation" that statistics may be computed
     on; None where there are none. It refuses "test".
     """
@@ -129,18 +199,79 @@ class Benchmark:
     splits: tuple[str, ...]
     prompts: Mapping[str, Callable[[Sample], Prompt]]
     protocols: tuple[Draw, ...]
-    grader: Callable[[], Grader]
-    also_graded_by: tuple[Callable[[], Grader], ...] = ()
+    grader: Callable[[], AnyGrader]
+    also_graded_by: tuple[Callable[[], AnyGrader], ...] = ()
     domain: str = "maths"
     labels: tuple[str, ...] = ()
     examples: Callable[[str, Path | None], list[Example]] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    executes: bool = False
+
+
+@dataclass(frozen=True)
+class LmEvalTask:
+    """A task (or group) of lm-eval as a benchmark of a suite, under the task's own name.
+
+    Its score is `metric` under `filter`, and everything else that lm-eval measures is stored beside it. `num_fewshot`
+    None is the task's own number of examples.
+    """
+
+    task: str
+    metric: str
+    title: str
+    domain: str
+    filter: str = "none"
+    num_fewshot: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The benchmark that its rows are stored under."""
+        return self.task
+
+
+@dataclass(frozen=True)
+class Part:
+    """The score of a benchmark under one grader (its name; None is the benchmark's first)."""
+
+    benchmark: str
+    grader: str | None = None
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A reported benchmark that is not asked but made of others' scores: their unweighted mean, or the best."""
+
+    name: str
+    title: str
+    domain: str
+    parts: tuple[Part, ...]
+    how: Literal["mean", "max"] = "mean"
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A named set of benchmarks that are reported together (unweighted means over them)."""
+    """A named set of benchmarks that are reported together (unweighted means over them, or over their domains).
+
+    `benchmarks` are asked by us and `lm_eval` by lm-eval. `composites` are made of both; what is part of one is not
+    reported by itself.
+    """
 
     name: str
     title: str
     benchmarks: tuple[Benchmark, ...]
+    composites: tuple[Composite, ...] = ()
+    lm_eval: tuple[LmEvalTask, ...] = ()
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Names of what a table of the suite has columns of: in the order of the first that each is made of."""
+        names: dict[str, None] = {}
+        for asked in self.asked:
+            made = [c.name for c in self.composites if asked in {part.benchmark for part in c.parts}]
+            names |= dict.fromkeys(made or [asked])
+        return tuple(names)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Names of all benchmarks that are asked."""
+        return tuple(b.name for b in self.benchmarks) + tuple(task.name for task in self.lm_eval)

@@ -118,6 +118,8 @@ def _response_row(
         "prompt_hash": ask.prompt_hash,
         "question": ask.sample.question,
         "target": ask.sample.target,
+        "reference": ask.sample.reference,
+        "sample_group": ask.sample.group,
         "prompt_mode": pool.prompt_mode,
         "sample_index": ask.index,
         "seed": ask.seed,

@@ -19,7 +19,7 @@ _FRACTION = re.compile(r"([+-]?)\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\}")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Voter:
     """One answer as its grader names it: `vote` (None: it does not vote), and `text`, what is compared.
 
     `settled`: it is stored, and `vote` is the name of its cluster already.
@@ -30,7 +30,7 @@ class Answer:
     settled: bool = False
 
 
-def clustered(questions: Sequence[Sequence[Answer]], equivalent: Equivalent | None) -> list[list[str | None]]:
+def clustered(questions: Sequence[Sequence[Voter]], equivalent: Equivalent | None) -> list[list[str | None]]:
     """The cluster that each answer of each question votes with. Answers are in the order of the sample index.
 
     `equivalent` says of (answer, representative) pairs whether they are equal; without it only equal numbers and
@@ -43,7 +43,7 @@ def clustered(questions: Sequence[Sequence[Answer]], equivalent: Equivalent | No
     return [_assigned(answers, equal) for answers in questions]
 
 
-def _pairs(answers: Sequence[Answer]) -> list[Pair]:
+def _pairs(answers: Sequence[Voter]) -> list[Pair]:
     """What may have to be compared: each new answer with every other one before it, unless both are numbers."""
     before: dict[str, str] = {}
     pairs = []
@@ -57,7 +57,7 @@ def _pairs(answers: Sequence[Answer]) -> list[Pair]:
     return pairs
 
 
-def _assigned(answers: Sequence[Answer], equal: set[Pair]) -> list[str | None]:
+def _assigned(answers: Sequence[Voter], equal: set[Pair]) -> list[str | None]:
     leaders: dict[str, str] = {}  # name of a cluster, text of its first member
     found: list[str | None] = []
     for answer in answers:
@@ -78,7 +78,7 @@ def _compared(name: str, other: str) -> bool:
     return not (_is_number(name) and _is_number(other))
 
 
-def _name(answer: Answer) -> str:
+def _name(answer: Voter) -> str:
     """Its own name: of a number the exact value, so that 0.50 and 1/2 are one."""
     vote = _FRACTION.sub(r"\1\2/\3", (answer.vote or "").strip())
     return str(Fraction(vote)) if _is_number(vote) else vote

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.evaluation.clusters import Answer, clustered
+from bench.evaluation.clusters import Voter, clustered
 from bench.evaluation.questions import Ask, Pool
 from results.schema import SCORES
 from results.scores import SHARED, score_rows, stopped_at_limit
-from tasks.contract import Benchmark, Grader, Verdict
+from tasks.contract import Answer, AnswerGrader, AnyGrader, Benchmark, Grader, Verdict
 from tasks.l2s.flags import flags
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ STRICT = "strict"  # the grader whose idea of equality makes the clusters that v
 # What scores are made of, beside what they share.
 KEPT = (
     "response_id", "document_hash", "n_tokens_text", "finish_reason", "n_reflections", "ends_with_code_fence",
-    "complete_box", "logprob_sum",
+    "complete_box", "logprob_sum", "target", "sample_group",
 )  # fmt: skip
 JUDGED = ("response_id", "grader", "grader_version", "correct", "extracted", "vote")
 
@@ -48,7 +48,7 @@ class Graded:
     new: int = 0
 
 
-def graders_of(benchmark: Benchmark) -> list[Grader]:
+def graders_of(benchmark: Benchmark) -> list[AnyGrader]:
     """The graders of a benchmark: the first one is whose numbers are shown by default."""
     return [make() for make in (benchmark.grader, *benchmark.also_graded_by)]
 
@@ -77,7 +77,7 @@ def grade(
 
 
 def _graded(
-    pool: Pool, ids: Sequence[str], graders: Sequence[Grader], *,
+    pool: Pool, ids: Sequence[str], graders: Sequence[AnyGrader], *,
     store: Store, spool: Spool, rescore: bool, advance: Callable[[int], None],
 ) -> Graded:  # fmt: skip
     graded = Graded(tuple(grader.name for grader in graders), verdicts={g.name: {} for g in graders})
@@ -112,18 +112,31 @@ def _groups(asks: Sequence[Ask], ids: Sequence[str]) -> Iterator[list[Asked]]:
         yield group
 
 
-def _judge(grader: Grader, responses: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def _judge(grader: AnyGrader, responses: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """New rows of `verdicts`, by response id."""
     if not responses:
         return {}
-    judged = grader.grade([(row["text"], row["target"]) for row in responses])
+    judged = verdicts_of(grader, [answer_of(row) for row in responses])
     return {
         row["response_id"]: _verdict_row(row["response_id"], grader, verdict)
         for row, verdict in zip(responses, judged, strict=True)
     }
 
 
-def _verdict_row(id: str, grader: Grader, verdict: Verdict) -> dict[str, Any]:
+def verdicts_of(grader: AnyGrader, answers: Sequence[Answer]) -> list[Verdict]:
+    """What a grader that needs no judge says of answers, in order."""
+    if isinstance(grader, AnswerGrader):
+        return grader.grade_answers(answers)
+    assert isinstance(grader, Grader), f"{grader.name} cannot grade without a judge"
+    return grader.grade([(answer.text, answer.target) for answer in answers])
+
+
+def answer_of(row: Row) -> Answer:
+    """A stored response as a grader sees it."""
+    return Answer(row["question"], row["text"], row["target"], row["reference"])
+
+
+def _verdict_row(id: str, grader: AnyGrader, verdict: Verdict) -> dict[str, Any]:
     return {
         "response_id": id, "grader": grader.name, "grader_version": grader.version, "correct": verdict.correct,
         "extracted": verdict.extracted, "vote": verdict.vote, "why": verdict.why,
@@ -134,8 +147,8 @@ def _cluster(
     asked: Sequence[tuple[str, str]],
     rows: dict[str, dict[str, Any]],
     stored: Mapping[str, Row],
-    graders: Sequence[Grader],
-    own: Grader,
+    graders: Sequence[AnyGrader],
+    own: AnyGrader,
 ) -> None:
     """Give the new verdicts the names of the clusters that they vote with; `asked` are (question, response)
     ids."""
@@ -148,7 +161,7 @@ def _cluster(
     for ids in questions.values():
         verdicts = [(rows.get(id) or stored[id], id in stored) for id in ids]
         answers.append(
-            [Answer(v["vote"], v["extracted"] or v["vote"] or "", settled) for v, settled in verdicts]
+            [Voter(v["vote"], v["extracted"] or v["vote"] or "", settled) for v, settled in verdicts]
         )
     # A grader that can compare two answers has `equivalent`; else its own names of answers are the clusters.
     names = clustered(answers, getattr(judge, "equivalent", None))

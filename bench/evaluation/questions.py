@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import BadInput, unknown
-from bench.identity import document_hash, response_id, seed_of, text_hash
+from bench.identity import hash_of, response_id, seed_of, text_hash
 from bench.suites import EvalOptions
 from tasks.contract import Benchmark, Draw, Message, Prompt, Sample, Source, Suite
 from tasks.errors import DataUnavailable
@@ -90,7 +90,7 @@ def golds(benchmark: Benchmark, options: EvalOptions) -> Golds:
         samples, source = benchmark.load(options.split, options.data_dir)
     except DataUnavailable as error:
         raise BadInput(str(error)) from error
-    questions = tuple((sample, document_hash(sample.question, sample.target)) for sample in samples)
+    questions = tuple((sample, hash_of(sample)) for sample in samples)
     return Golds(questions, source, benchmark.sizes.get(options.split, len(samples)))
 
 

@@ -15,9 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.engines.contract import Request
 from bench.engines.decoding import Decoder
 from bench.engines.texts import Job
+from bench.evaluation.grading import verdicts_of
 from bench.zoo.data import IGNORE, batches
 from bench.zoo.training import loss_sum
-from tasks.contract import Benchmark, Example, Sample, Suite
+from tasks.contract import Answer, Benchmark, Example, Sample, Suite
 
 
 def answers(
@@ -44,10 +45,9 @@ def _answers(
         for sample, prompt, ids in zip(samples, prompts, tokenizer(prompts)["input_ids"], strict=True)
     ]
     given = [response for group in decoder.run(jobs) for response in group]
-    targets = {sample.id: sample.target for sample in samples}
-    texts = [tokenizer.decode(response.ids, skip_special_tokens=True) for response in given]
-    pairs = [(text, targets[r.job.request.id]) for text, r in zip(texts, given, strict=True)]
-    right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
+    texts = {r.job.request.id: tokenizer.decode(r.ids, skip_special_tokens=True) for r in given}
+    given_answers = [Answer(s.question, texts[s.id], s.target, s.reference) for s in samples]
+    right = sum(verdict.correct for verdict in verdicts_of(benchmark.grader(), given_answers))
     length = sum(len(response.ids) + response.ended for response in given) / len(samples)
     return {"accuracy": round(right / len(samples), 4), "tokens": round(length, 2)}
 
@@ -60,11 +60,11 @@ def choices(
     texts = [next(iter(benchmark.prompts.values()))(sample) for sample in samples]
     with _evaluating(model):
         logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
-    pairs = [
-        (benchmark.labels[label], sample.target)
+    given_answers = [
+        Answer(sample.question, benchmark.labels[label], sample.target)
         for label, sample in zip(logits.argmax(-1).tolist(), samples, strict=True)
     ]
-    right = sum(verdict.correct for verdict in benchmark.grader().grade(pairs))
+    right = sum(verdict.correct for verdict in verdicts_of(benchmark.grader(), given_answers))
     return {benchmark.name: {"accuracy": round(right / len(samples), 4)}}
 
 

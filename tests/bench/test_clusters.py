@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.evaluation.clusters import Answer, clustered
+from bench.evaluation.clusters import Voter, clustered
 from tasks.strict.grader import Strict
 
 
-def names(*votes: str | None) -> list[Answer]:
-    return [Answer(vote, vote or "") for vote in votes]
+def names(*votes: str | None) -> list[Voter]:
+    return [Voter(vote, vote or "") for vote in votes]
 
 
 class Judge:
@@ -48,7 +48,7 @@ def test_no_transitive_closure() -> None:
 
 def test_more_samples_change_nothing_of_what_was_there() -> None:
     first = clustered([names("x+y", "z", "y+x")], Judge())[0]
-    stored = [Answer(name, text, settled=True) for name, text in zip(first, ("x+y", "z", "y+x"), strict=True)]
+    stored = [Voter(name, text, settled=True) for name, text in zip(first, ("x+y", "z", "y+x"), strict=True)]
     more = clustered([[*stored, *names("+yx", "w")]], Judge())[0]
     assert more == [*first, "x+y", "w"]
     assert more == clustered([names("x+y", "z", "y+x", "+yx", "w")], Judge())[0]

@@ -174,3 +174,23 @@ def test_scores_over_other_documents_or_graders_are_no_larger_pool() -> None:
         assert len(largest_pools(two + other)) == len(two) + len(other)
     old = [{**row, "samples": None} for row in two]  # of before it was recorded
     assert by_metric(largest_pools(four + old))["accuracy"]["samples"] == 4
+
+
+def test_groups_of_samples_are_scored_by_themselves_and_a_constant_answer_is_known() -> None:
+    """250 safe and 200 unsafe requests, scaled down: always complying is right on 5 of 9."""
+    responses, verdicts = answers("base", "b", [True, True, True, True, False, True, True, False, False])
+    responses = [
+        r | {"sample_group": "safe" if i < 5 else "unsafe", "target": "comply" if i < 5 else "refuse"}
+        for i, r in enumerate(responses)
+    ]
+    rows = by_metric(scores((responses, verdicts), expected_n=9))
+    assert (rows["accuracy:safe"]["value"], rows["accuracy:safe"]["n"]) == (0.8, 5)
+    assert (rows["accuracy:unsafe"]["value"], rows["accuracy:unsafe"]["n"]) == (0.5, 4)
+    assert (rows["accuracy"]["n"], rows["accuracy"]["constant"]) == (9, pytest.approx(5 / 9))
+    assert rows["accuracy:safe"].get("constant") is None and rows["truncated"].get("constant") is None
+
+
+def test_a_constant_answer_says_nothing_where_all_targets_are_the_same() -> None:
+    responses, verdicts = answers("base", "b", [True, False])
+    rows = by_metric(scores(([r | {"target": "refuse"} for r in responses], verdicts), expected_n=2))
+    assert rows["accuracy"]["constant"] is None

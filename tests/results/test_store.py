@@ -309,7 +309,7 @@ def test_a_newer_database_or_spool_is_refused(store: Store) -> None:
     spool.path.unlink()
     with duckdb.connect(str(store.path)) as connection:
         connection.execute("INSERT INTO schema_versions VALUES (99, now() AT TIME ZONE 'UTC')")
-    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 4\. Update"):
+    with pytest.raises(StoreError, match=r"schema version 99; this program knows versions up to 5\. Update"):
         store.rows("SELECT 1")
 
 
@@ -364,7 +364,9 @@ SINCE = {  # what each version added
         "scores": ["low", "high", "first_grader"],
     },
     4: {"scores": ["samples"]},
+    5: {"responses": ["reference", "sample_group"], "scores": ["constant"]},
 }
+NEW_TABLES = {3: "token_counts", 5: "composites"}
 
 
 def make_older(store: Store, version: int) -> None:
@@ -374,9 +376,9 @@ def make_older(store: Store, version: int) -> None:
             for table, columns in added.items():
                 for column in columns:
                     connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        if version < 3:
-            connection.execute("DROP VIEW current_token_counts")
-            connection.execute("DROP TABLE token_counts")
+        for table in (name for since, name in NEW_TABLES.items() if since > version):
+            connection.execute(f"DROP VIEW current_{table}")
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE schema_versions SET version = ?", [version])
 
 
@@ -431,6 +433,22 @@ def test_a_database_of_version_1_learns_what_statistics_cost(store: Store) -> No
     write(store, [("checkpoints", checkpoint("new", "merged", statistics_seconds=2.0))], "run-2")
     rows = store.rows("SELECT name, statistics_seconds FROM current_checkpoints ORDER BY name DESC")
     assert [tuple(row.values()) for row in rows] == [("old", None), ("new", 2.0)]
+
+
+def test_a_database_of_version_4_gets_groups_references_and_composites(store: Store) -> None:
+    write(store, [("responses", response("base", "gsm", 1))])
+    make_older(store, 4)
+    new = response("base", "xstest", 2, reference="plain request", sample_group="safe")
+    made = {
+        "suite": "s",
+        "benchmark": "m_arc",
+        "how": "mean",
+        "parts": [{"benchmark": "arc_fr", "grader": None}],
+    }
+    write(store, [("responses", new), ("composites", made)], "run-2")
+    rows = store.rows("SELECT reference, sample_group FROM current_responses ORDER BY benchmark")
+    assert [tuple(row.values()) for row in rows] == [(None, None), ("plain request", "safe")]
+    assert store.rows("SELECT how FROM current_composites") == [{"how": "mean"}]
 
 
 def test_a_new_database_has_what_the_schema_says(store: Store) -> None:
