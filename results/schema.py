@@ -127,7 +127,12 @@ RESPONSES = Table(
         ),
         Field("engine", "VARCHAR", "engine family"),
         Field("dtype", "VARCHAR", "compute dtype"),
-        Field("text", "VARCHAR", "the response, stop string removed; the name of a chosen label"),
+        Field(
+            "text",
+            "VARCHAR",
+            "the response, stop string removed; the name of a chosen label; of given answers, as JSON, "
+            "[log-probability, whether greedy] of each",
+        ),
         Field("n_generated", "INTEGER", "tokens generated, end token not counted"),
         Field(
             "n_tokens_text", "INTEGER", "tokens of `text` under the model's own tokenizer (the L2S length)"
@@ -136,7 +141,8 @@ RESPONSES = Table(
         Field(
             "finish_reason",
             "VARCHAR",
-            "stop; length when cut off at the budget; label when a label was chosen (lengths and budgets are NULL)",
+            "stop; length when cut off at the budget; label when a label was chosen, likelihood when given answers "
+            "were scored (lengths and budgets are NULL)",
         ),
         Field("n_reflections", "INTEGER", "reflection keywords (wait, re-examine, ...) in the text"),
         Field(

@@ -32,6 +32,9 @@ SHARED = (
 )  # fmt: skip
 
 
+# Finish reasons of answers that no model wrote: a label that was chosen, likelihoods of answers that were given.
+UNWRITTEN = ("label", "likelihood")
+
 # How the reason of a verdict begins that says: the answer was not compared to the end. `tasks` writes them.
 LIMITS = ("time limit", "memory limit", "length limit", "process ended", "could not be compared")
 
@@ -86,8 +89,9 @@ def score_rows(
     maj@n that is reported, `common` what responses do not know: model_set, base, expert, domain, run_id,
     created_at. Lengths are `n_tokens_text`, in tokens. Shares (truncated, no_answer) are fractions of the
     responses. A value that cannot be computed, such as maj@16 of a pool of 8, is a row with the value None.
-    Chosen labels (finish reason "label") have neither length nor budget, and always an answer: there are no
-    such rows. Raises ValueError for responses that do not belong together or have no verdict.
+    A verdict may have a `value` from 0 to 1, the share of a point that it gives: the F1 of an answer. Chosen
+    labels and likelihoods of given answers (finish reasons in `UNWRITTEN`) have neither length nor budget, and
+    always an answer: there are no such rows. Raises ValueError for responses that do not belong together or have no verdict.
     """
     if not responses:
         raise ValueError("there are no responses to score")
@@ -105,7 +109,9 @@ def score_rows(
     constant = constant_score(responses)
     graded = _graded(responses, judged, votes)
     grouped = _grouped(responses, judged)
-    graded |= {f"flips:{name}": _flips(responses, judged, rows) for name, rows in (others or {}).items()}
+    if _decided(verdicts):
+        decided = {name: rows for name, rows in (others or {}).items() if _decided(rows)}
+        graded |= {f"flips:{name}": _flips(responses, judged, rows) for name, rows in decided.items()}
     made = [
         _row(row, metric, value, grader, first) | ({"constant": constant} if metric == "accuracy" else {})
         for metric, value in graded.items()
@@ -136,7 +142,7 @@ def _row(
 
 def _graded(responses: Sequence[Row], judged: Mapping[str, Row], votes: Sequence[int]) -> dict[str, Any]:
     """What stands on the verdicts of one grader."""
-    correct = [bool(judged[r["response_id"]]["correct"]) for r in responses]
+    correct = [_points(judged[r["response_id"]]) for r in responses]
     metrics: dict[str, Any] = {"accuracy": _share(responses, correct)}
     if votes:
         pools = _pools(responses, judged)
@@ -150,7 +156,7 @@ def _graded(responses: Sequence[Row], judged: Mapping[str, Row], votes: Sequence
             "stopped": _share(responses, stopped),
             "no_answer": _share(responses, found),
             "accuracy_complete": _accuracy_complete(responses, correct),
-            "length_correct": _mean_length([r for r, right in zip(responses, correct, strict=True) if right]),
+            "length_correct": _mean_length([r for r, p in zip(responses, correct, strict=True) if p == 1]),
         }
     return metrics
 
@@ -162,9 +168,20 @@ def _grouped(responses: Sequence[Row], judged: Mapping[str, Row]) -> dict[str, t
     for name in names:
         own = [r for r in responses if r.get("sample_group") == name]
         if name is not None:
-            right = _share(own, [bool(judged[r["response_id"]]["correct"]) for r in own])
+            right = _share(own, [_points(judged[r["response_id"]]) for r in own])
             found[f"accuracy:{name}"] = right, len({str(r["sample_id"]) for r in own})
     return found
+
+
+def _points(verdict: Row) -> float:
+    """What an answer counts: 1 or 0, or the value of a metric that lies between."""
+    value = verdict.get("value")
+    return float(bool(verdict["correct"])) if value is None else float(value)
+
+
+def _decided(verdicts: Sequence[Row]) -> bool:
+    """The grader calls every answer right or wrong."""
+    return all(verdict["correct"] is not None for verdict in verdicts)
 
 
 def constant_score(responses: Sequence[Row]) -> float | None:
@@ -203,22 +220,22 @@ def _measured(
 
 
 def _written(responses: Sequence[Row]) -> bool:
-    """The responses are texts, not chosen labels."""
-    return any(r["finish_reason"] != "label" for r in responses)
+    """The responses are texts that were written."""
+    return any(r["finish_reason"] not in UNWRITTEN for r in responses)
 
 
 def _share(responses: Sequence[Row], holds: Sequence[Any]) -> Estimate | None:
     return proportion(cluster_means(holds, [str(r["sample_id"]) for r in responses]))
 
 
-def _accuracy_complete(responses: Sequence[Row], correct: Sequence[bool]) -> Estimate | None:
+def _accuracy_complete(responses: Sequence[Row], correct: Sequence[float]) -> Estimate | None:
     """Accuracy in which a response that was cut off before it had closed a box is wrong; None where unknown."""
     cut = [r["finish_reason"] == "length" for r in responses]
     boxes = [r.get("complete_box") for r in responses]
     if any(is_cut and box is None for is_cut, box in zip(cut, boxes, strict=True)):
         return None
     holds = [
-        right and not (is_cut and not box) for right, is_cut, box in zip(correct, cut, boxes, strict=True)
+        right * (not is_cut or bool(box)) for right, is_cut, box in zip(correct, cut, boxes, strict=True)
     ]
     return _share(responses, holds)
 

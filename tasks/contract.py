@@ -47,12 +47,14 @@ class Sample:
 class Example:
     """One training or calibration example: what a model is shown, and what it should say or choose.
 
-    `response` is the text that follows the prompt; `label` is the index of the right class.
+    `response` is the text that follows the prompt; `label` is the index of the right class. An `image` is shown in
+    place of the prompt.
     """
 
     prompt: str
     response: str | None = None
     label: int | None = None
+    image: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ class Benchmark:
     `grader` builds the grader (heavy imports happen inside); `also_graded_by` builds others whose verdicts are stored
     and scored beside it, under their own names. `version` changes when prompts, data or
     protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
-    classification: the model chooses among them by index instead of writing. `executes` says that grading runs
+    classification: the model chooses among them by index instead of writing. `templates` (texts with `{}` for a
+    label) make it zero-shot: a label's weights are what the text tower of the base makes of them. `executes` says that grading runs
     programs that the model wrote, which happens only where that was asked for.
     `examples(split, data_dir)` gives the examples of "train" or "validation" that statistics may be computed
     on; None where there are none. It refuses "test".
@@ -203,6 +206,7 @@ class Benchmark:
     also_graded_by: tuple[Callable[[], AnyGrader], ...] = ()
     domain: str = "maths"
     labels: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
     examples: Callable[[str, Path | None], list[Example]] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     executes: bool = False
@@ -210,23 +214,32 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class LmEvalTask:
-    """A task (or group) of lm-eval as a benchmark of a suite, under the task's own name.
+    """A task of lm-eval, or a group of them, as one benchmark of a suite.
 
-    Its score is `metric` under `filter`, and everything else that lm-eval measures is stored beside it. `num_fewshot`
-    None is the task's own number of examples.
+    `task` is lm-eval's name and `folder` where its files are: a folder of lm-eval's own tasks, or a path of ours.
+    The score of the benchmark is `metric` under `filter`; everything else that is measured is stored beside it.
+    All documents of a group are one benchmark, in which each task is a group of samples. `num_fewshot` None is the
+    task's own number of examples; `size` is the number of questions where it is known; `settings` are fields of the
+    task's configuration that are set otherwise, in which {dataset_name} stands for the task's own. `percent` says
+    that lm-eval gives its metrics in per cent. One that is `beside` is asked only where it is named.
     """
 
+    name: str
     task: str
+    folder: str | Path
     metric: str
     title: str
     domain: str
     filter: str = "none"
     num_fewshot: int | None = None
+    size: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    percent: bool = False
+    beside: bool = False
 
-    @property
-    def name(self) -> str:
-        """The benchmark that its rows are stored under."""
-        return self.task
+    def grader(self, metric: str | None = None, filter: str | None = None) -> str:
+        """Name of the grader that a metric is, of the benchmark's own one by default."""
+        return f"lm-eval:{self.name}:{filter or self.filter}:{metric or self.metric}"
 
 
 @dataclass(frozen=True)
@@ -274,4 +287,4 @@ class Suite:
     @property
     def asked(self) -> tuple[str, ...]:
         """Names of all benchmarks that are asked."""
-        return tuple(b.name for b in self.benchmarks) + tuple(task.name for task in self.lm_eval)
+        return (*(b.name for b in self.benchmarks), *(task.name for task in self.lm_eval if not task.beside))

@@ -104,6 +104,8 @@ def _verdict(item: dict[str, Any]) -> None:
 def _length(item: dict[str, Any]) -> str:
     if item["finish_reason"] == "label":
         return "a label was chosen"
+    if item["finish_reason"] == "likelihood":
+        return "given answers were scored"
     # A text that is split into tokens once more may have more of them than were generated.
     length = "length unknown" if item["n_tokens_text"] is None else f"{item['n_tokens_text']} tokens"
     thought = "" if item["n_think_tokens"] is None else f", {item['n_think_tokens']} in the think block"
@@ -117,6 +119,11 @@ def _protocol(page: Page) -> str:
         return (
             f"The most probable label, under the task head of the domain's expert: engine {item['engine']} "
             f"{item['dtype']}. Data: {item['source']}."
+        )
+    if item["finish_reason"] == "likelihood":
+        return (
+            f"Log-probabilities of the given answers, and whether greedy decoding writes them: engine "
+            f"{item['engine']} {item['dtype']}. Data: {item['source']}."
         )
     sampling = (
         "greedy" if item["temperature"] == 0 else f"temperature {item['temperature']}, top-p {item['top_p']}"

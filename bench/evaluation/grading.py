@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.evaluation.clusters import Voter, clustered
 from bench.evaluation.questions import Ask, Pool
 from results.schema import SCORES
-from results.scores import SHARED, score_rows, stopped_at_limit
+from results.scores import SHARED, UNWRITTEN, score_rows, stopped_at_limit
 from tasks.contract import Answer, AnswerGrader, AnyGrader, Benchmark, Grader, Verdict
 from tasks.l2s.flags import flags
 
@@ -185,7 +185,7 @@ def _judged(row: Row) -> dict[str, Any]:
 def _measured(row: Row) -> dict[str, Any]:
     """A response without its text; what an older row does not say of the text is read from it."""
     kept = _short(row, (*SHARED, *KEPT))
-    if kept["complete_box"] is None and row["finish_reason"] != "label":
+    if kept["complete_box"] is None and row["finish_reason"] not in UNWRITTEN:
         found = flags(row["text"])
         kept |= {
             "n_reflections": found.reflections,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
 from bench.hashes import hash_file
+from results.scores import UNWRITTEN
 
 if TYPE_CHECKING:
     from results.spool import Spool
@@ -84,7 +85,7 @@ def token_counts(
         missing = [id for id in group if id not in counts]
         if not missing:
             continue
-        rows = [row for row in store.fetch("responses", missing) if row["finish_reason"] != "label"]
+        rows = [row for row in store.fetch("responses", missing) if row["finish_reason"] not in UNWRITTEN]
         new = dict(
             zip((r["response_id"] for r in rows), tokenizer.count([r["text"] for r in rows]), strict=True)
         )
