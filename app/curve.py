@@ -10,7 +10,8 @@ from typing import Any
 import altair as alt
 
 from results import text
-from results.board import Board, VotePoint
+from results.board import Board
+from results.cell import VotePoint
 from results.voting import ROBUST, TOOLKIT
 
 COST, ANSWERS = "tokens per problem", "answers per problem"

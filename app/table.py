@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from results import text
-from results.board import Board, Cell, Row
+from results.board import Board, Row
+from results.cell import Cell
 from results.statistics import Estimate
 
 # Groups of columns beyond accuracy and length.

@@ -11,7 +11,8 @@ from results import text
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from results.board import Board, Cell, Row
+    from results.board import Board, Row
+    from results.cell import Cell
     from results.statistics import Estimate
 
 SIDE_BY_SIDE = 4  # benchmarks whose value and standard error fit on one line

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from results import text
+from results.cell import Cell
+from results.composites import Composite
+from results.prr import RetainRate, Retention
 from results.statistics import Estimate, Paired
-
-
-@dataclass(frozen=True)
-class VotePoint:
-    """maj@n under one rule: value, 95 % interval, and tokens per problem (n times the mean length).
-
-    At n = 1 it is the mean of the single samples, which is the same under both rules. Ends of the interval
-    are None for scores that were computed before there were any, and tokens where a length is not known. `samples`
-    is the size of the pool, responses a question.
-    """
-
-    n: int
-    rule: str
-    accuracy: Estimate
-    low: float | None
-    high: float | None
-    tokens: Estimate | None
-    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,15 +20,6 @@ class Flips:
     other: str
     flipped: int
     responses: int
-
-
-@dataclass(frozen=True)
-class Budget:
-    """New tokens that a response was allowed: those asked for, and the least that a context left of them (None where
-    it is not recorded)."""
-
-    asked: int
-    least: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,69 +34,6 @@ class Elsewhere:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One checkpoint on one benchmark. Fractions in 0..1, lengths in tokens; None is missing, never 0.
-
-    `base` and `expert` are the fingerprints of what it is compared with. `n` questions were answered of the
-    `expected_n` of the split. `votes` maps n to maj@n. `length_ratio` is the mean length over the expert's,
-    minus 1, on the same documents; `against_base` compares accuracies and `length_against_base` lengths,
-    question by question, where the base answered every one of them. `has_length` is false where labels were
-    chosen: no length is missing there. `curve` has maj@n under both rules. `flips` is the share of the
-    verdicts in which another grader, by name, differs. `accuracy_complete` takes truncated responses without
-    a complete box as wrong; `length_fixed` has the mean length by fixed tokenizer, and `length_fixed_ratio` what
-    `length_ratio` is under it. `samples` is how many responses a question the accuracy rests on, where known.
-    `stopped` counts the responses, those of the votes too, on which grading met a limit; None where that was not
-    recorded. `budget` is None for labels, and where no response is stored.
-    """
-
-    benchmark: str
-    benchmark_version: str
-    base: str | None
-    expert: str | None
-    accuracy: Estimate | None
-    length: Estimate | None
-    length_median: float | None
-    length_p90: float | None
-    truncated: float | None
-    no_answer: float | None
-    votes: dict[int, Estimate]
-    n: int
-    expected_n: int
-    document_set: str
-    draw: str
-    grader: str | None
-    prompt_mode: str | None
-    engine: str | None
-    dtype: str | None
-    length_ratio: float | None = None
-    against_base: Paired | None = None
-    length_against_base: Paired | None = None
-    has_length: bool = True
-    curve: tuple[VotePoint, ...] = ()
-    flips: dict[str, float] = field(default_factory=dict)
-    accuracy_complete: Estimate | None = None
-    length_correct: float | None = None
-    length_untruncated: float | None = None
-    length_fixed: dict[str, Estimate] = field(default_factory=dict)
-    length_fixed_ratio: dict[str, float] = field(default_factory=dict)
-    samples: int | None = None
-    reflections: float | None = None
-    code_fence: float | None = None
-    stopped: int | None = None
-    budget: Budget | None = None
-
-    @property
-    def limited(self) -> bool:
-        """Only a part of the split was asked."""
-        return self.n < self.expected_n
-
-    @property
-    def coverage(self) -> str:
-        """`50 of 500`, or `500`."""
-        return f"{self.n} of {self.expected_n}" if self.limited else str(self.n)
-
-
-@dataclass(frozen=True)
 class Row:
     """One checkpoint of one model set. The means are unweighted over the benchmarks of the board.
 
@@ -129,9 +43,12 @@ class Row:
     own count the same text differently.
     `accuracy_gain` is the mean over benchmarks of the difference in accuracy to the base on the same questions:
     the difference of the two `accuracy` where both were asked the same. `against_base` pools the questions of
-    all benchmarks, for one test; its difference weighs large benchmarks more. `rank` counts the complete merged
-    rows of one model set that were asked every question, by accuracy. `merge_seconds` include those of the
-    statistics.
+    all benchmarks, for one test; its difference weighs large benchmarks more. A question of a composite counts once,
+    and of the best of several only those of the best.
+    `retain` is the share of its experts' performance that is kept, where the model set has experts for at least two
+    domains (`results/retained.py`), and `retention` that of the base's, over the domains that have no expert.
+    `rank` counts the complete merged rows of one model set that were asked every question, by mean `retain` where
+    there is one, else by accuracy. `merge_seconds` include those of the statistics.
     """
 
     model_set: str
@@ -152,6 +69,13 @@ class Row:
     rank: int | None = None
     length_fixed: dict[str, Estimate | None] = field(default_factory=dict)
     length_fixed_reduction: dict[str, float | None] = field(default_factory=dict)
+    retain: RetainRate | None = None
+    retention: Retention | None = None
+
+    @property
+    def measured(self) -> dict[str, Cell]:
+        """The cells of what was asked: the parts of composites in place of these."""
+        return asked_cells(self.cells)
 
     @property
     def title(self) -> str:
@@ -177,11 +101,13 @@ class Row:
     @property
     def missing(self) -> list[str]:
         """Benchmarks without an accuracy, or without a length that they should have."""
-        return [
-            b
-            for b, cell in self.cells.items()
-            if cell is None or cell.accuracy is None or (cell.has_length and cell.length is None)
-        ]
+        return [b for b, cell in self.cells.items() if _lacks(cell)]
+
+    @property
+    def missing_parts(self) -> list[str]:
+        """The same, but of a benchmark that is made of others those of its parts."""
+        parts = {b: cell.parts if cell else {} for b, cell in self.cells.items()}
+        return [p for b in self.missing for p in [k for k, c in parts[b].items() if _lacks(c)] or [b]]
 
     @property
     def documents(self) -> tuple[str | None, ...]:
@@ -189,10 +115,26 @@ class Row:
         return tuple(cell.document_set if cell else None for cell in self.cells.values())
 
 
+def asked_cells(cells: Mapping[str, Cell | None]) -> dict[str, Cell]:
+    """By key, of cells by column: those of what was asked, the parts of composites in place of these."""
+    found: dict[str, Cell] = {}
+    for column, cell in cells.items():
+        parts = cell.parts or {column: cell} if cell else {}
+        found |= {key: part for key, part in parts.items() if part is not None}
+    return found
+
+
+def _lacks(cell: Cell | None) -> bool:
+    return cell is None or cell.accuracy is None or (cell.has_length and cell.length is None)
+
+
 @dataclass(frozen=True)
 class Board:
     """The leaderboard of one suite and split.
 
+    `benchmarks` are its columns: those of `composites`, and what is part of none. `domains` has the domain of each,
+    where known, and `experts`, by model set and domain, the name of the expert that its PRR is over: only of model
+    sets that have one.
     `rows`: per model set the base, its experts, then merged rows: ranked ones, limited ones, incomplete ones.
     `votes` lists the n of the maj@n that appear, per benchmark. `notes` says in sentences what was left out.
     `graders` has the grader (name@version) whose numbers are shown, per benchmark, and `known_graders` the
@@ -211,6 +153,9 @@ class Board:
     known_graders: tuple[str, ...] = ()
     flips: tuple[Flips, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
+    composites: dict[str, Composite] = field(default_factory=dict)
+    domains: dict[str, str] = field(default_factory=dict)
+    experts: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def tokenizers(self) -> tuple[str, ...]:

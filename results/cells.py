@@ -7,35 +7,46 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from results.board import Budget, Cell, VotePoint
+from results.cell import Budget, Cell, Group, VotePoint
 from results.chosen import Key, Record, budget_of, key_of
 from results.statistics import Estimate
 from results.voting import ROBUST
 
+GROUP = "accuracy:"
 
-def cells_of(scores: list[Record], budgets: Mapping[tuple[Any, ...], Budget]) -> dict[Key, Cell]:
-    """One cell per checkpoint and benchmark: the measurement over most questions, then from the engine that most
-    checkpoints have, then the newest."""
-    groups: dict[Key, dict[tuple[Any, ...], dict[str, Record]]] = defaultdict(lambda: defaultdict(dict))
+Place = tuple[Any, ...]  # document set, engine, dtype
+Places = Mapping[Key, Mapping[Place, Mapping[str, Record]]]
+"""Scores by metric, of every place where a checkpoint was asked something."""
+
+
+def places_of(scores: list[Record]) -> Places:
+    """The newest score of each metric, by key and place."""
+    groups: dict[Key, dict[Place, dict[str, Record]]] = defaultdict(lambda: defaultdict(dict))
     for s in scores:  # oldest first: the newest stays
         place = (s["document_set"], s["engine"], s["dtype"])
         groups[key_of(s)][place][s["metric"]] = s
+    return groups
+
+
+def cells_of(places: Places, budgets: Mapping[tuple[Any, ...], Budget]) -> dict[Key, Cell]:
+    """One cell per checkpoint and benchmark: the measurement over most questions, then from the engine that most
+    checkpoints have, then the newest."""
     holders = Counter(
-        (benchmark, engine, dtype)
-        for (_, _, benchmark), places in groups.items()
-        for engine, dtype in {place[1:] for place, metrics in places.items() if "accuracy" in metrics}
+        (asked, engine, dtype)
+        for (_, _, asked), found in places.items()
+        for engine, dtype in {place[1:] for place, metrics in found.items() if "accuracy" in metrics}
     )
 
     def preferred(score: Record) -> tuple[Any, ...]:
-        by = score["benchmark"], score["engine"], score["dtype"]
+        by = score["asked"], score["engine"], score["dtype"]
         return score["n"] or 0, holders[by], score["created_at"]
 
     cells = {}
-    for key, places in groups.items():
-        measured = [metrics for metrics in places.values() if "accuracy" in metrics]
+    for key, found in places.items():
+        measured = [metrics for metrics in found.values() if "accuracy" in metrics]
         if measured:
             best = max(measured, key=lambda m: preferred(m["accuracy"]))
-            cells[key] = _cell(best, budget_of(best["accuracy"], budgets))
+            cells[key] = cell_of(best, budget_of(best["accuracy"], budgets))
     return cells
 
 
@@ -53,7 +64,9 @@ def votes_elsewhere(scores: list[Record], cells: Mapping[Key, Cell]) -> list[str
     ]
 
 
-def _cell(metrics: Mapping[str, Record], budget: Budget | None) -> Cell:
+def cell_of(metrics: Mapping[str, Record], budget: Budget | None = None) -> Cell:
+    """The cell that the scores of one place make."""
+
     def estimate(metric: str) -> Estimate | None:
         score = metrics.get(metric)
         return None if score is None or score["value"] is None else Estimate(score["value"], score["stderr"])
@@ -100,6 +113,13 @@ def _cell(metrics: Mapping[str, Record], budget: Budget | None) -> Cell:
         samples=head["samples"],
         stopped=_stopped(metrics),
         budget=budget,
+        domain=head["domain"],
+        constant=head["constant"],
+        groups={
+            m.removeprefix(GROUP): Group(estimate(m), s["n"] or 0)
+            for m, s in metrics.items()
+            if m.startswith(GROUP)
+        },
     )
 
 

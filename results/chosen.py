@@ -7,15 +7,17 @@ under the usual budget, then what most models and benchmarks have. What else is 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from results.board import Budget, Elsewhere, Row
+from results.board import Elsewhere, Row
+from results.cell import Budget
+from results.composites import Part
 from results.database import Query
 from results.errors import StoreError
 
 Record = dict[str, Any]
-Key = tuple[str, str, str]  # model set, checkpoint, benchmark
+Key = tuple[str, str, str]  # model set, checkpoint, and what was asked: the key of a `Part`
 PROTOCOL = ("benchmark_version", "prompt_mode", "draw")
 ASKED = ("checkpoint", "benchmark", *PROTOCOL, "engine", "dtype")  # what responses under one budget agree on
 
@@ -62,18 +64,18 @@ def known_graders(scores: list[Record], wanted: str | None) -> tuple[str, ...]:
 
 
 def comparable(
-    scores: list[Record], benchmarks: Iterable[str], grader: str | None
+    scores: list[Record], asked: Mapping[str, Part], grader: str | None
 ) -> tuple[list[Record], list[str]]:
-    """The scores of one protocol and grader per benchmark; what else there was, in sentences.
+    """The scores of one protocol and grader for each of `asked`, by its key; what else there was, in sentences.
 
-    maj@n comes from a sampled pool beside the draw that gives accuracy and length, so its draw differs but
-    for its budget.
+    Each record says in `asked` which of them it belongs to. `grader` is that of those that name none. maj@n comes
+    from a sampled pool beside the draw that gives accuracy and length, so its draw differs but for its budget.
     """
     kept, notes = [], []
-    common = _common(scores, benchmarks, grader)
-    for benchmark in benchmarks:
-        here = [s for s in scores if s["benchmark"] == benchmark]
-        accuracies = [s for s in here if s["metric"] == "accuracy" and _is_shown(s, grader)]
+    common = _common(scores, asked, grader)
+    for key, part in asked.items():
+        here = [{**s, "asked": key} for s in scores if s["benchmark"] == part.benchmark]
+        accuracies = [s for s in here if s["metric"] == "accuracy" and _is_shown(s, part.grader or grader)]
         if not accuracies:
             continue
         # Greedy first; then what most of the whole table has, and of this column; then the newest.
@@ -85,7 +87,7 @@ def comparable(
         left_out = set().union(*holders.values()) - holders[best]
         if left_out:
             notes.append(
-                f"{benchmark}: {len(left_out)} checkpoint(s) have scores only under another version, prompt, "
+                f"{key}: {len(left_out)} checkpoint(s) have scores only under another version, prompt, "
                 f"draw or grader than {', '.join(str(part) for part in best)}; they cannot be compared."
             )
         version, prompt_mode, draw, by = best
@@ -106,7 +108,9 @@ def elsewhere(
     scores: list[Record], rows: Sequence[Row], budgets: Mapping[tuple[Any, ...], Budget]
 ) -> tuple[Elsewhere, ...]:
     """Prompt modes, budgets and engines that have accuracies and are not in the table of the rows."""
-    cells = {(row.model_set, row.checkpoint, b): (row, c) for row in rows for b, c in row.cells.items() if c}
+    cells = {
+        (row.model_set, row.checkpoint, c.benchmark): (row, c) for row in rows for c in row.measured.values()
+    }
     shown: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
     for _, cell in cells.values():
         shown[cell.benchmark].add((cell.prompt_mode, cell.budget.asked if cell.budget else None))
@@ -128,12 +132,15 @@ def elsewhere(
     return (*apart, *(Elsewhere(engine=name, models=tuple(titles)) for name, titles in engines.items()))
 
 
-def _common(scores: list[Record], benchmarks: Iterable[str], grader: str | None) -> Counter[str | None]:
+def _common(scores: list[Record], asked: Mapping[str, Part], grader: str | None) -> Counter[str | None]:
     """On how many cells of the table each prompt mode has an accuracy: means mix modes only where they must."""
+    graders: dict[str, list[str | None]] = defaultdict(list)
+    for part in asked.values():
+        graders[part.benchmark].append(part.grader or grader)
     cells = {
         (key_of(s), s["prompt_mode"])
         for s in scores
-        if s["metric"] == "accuracy" and s["benchmark"] in benchmarks and _is_shown(s, grader)
+        if s["metric"] == "accuracy" and any(_is_shown(s, by) for by in graders.get(s["benchmark"], ()))
     }
     return Counter(mode for _, mode in cells)
 
@@ -163,4 +170,5 @@ def _protocol(score: Record) -> tuple[Any, ...]:
 
 
 def key_of(score: Record) -> Key:
-    return score["model_set"], score["checkpoint"], score["benchmark"]
+    """Whose score of what; of a score that was not chosen for a table yet, of its benchmark."""
+    return score["model_set"], score["checkpoint"], score["asked"] if "asked" in score else score["benchmark"]

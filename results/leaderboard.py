@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
-from results.board import Board, Cell, Flips, Row
-from results.cells import cells_of, length_ratios, votes_elsewhere
+from results.board import Board, Flips, Row
+from results.cell import Cell
+from results.cells import cells_of, length_ratios, places_of, votes_elsewhere
 from results.chosen import Key, Record, budgets_of, comparable, elsewhere, is_asked, known_graders
+from results.composites import Composite, asked_parts, compose, composites_of, reported
 from results.database import Query
-from results.pairing import compare_with_bases
+from results.pairing import compared
+from results.retained import denominators
+from results.rows import ranked, row_of
 from results.scores import largest_pools
-from results.statistics import mean_of_means, pool
 from results.store import Store
 
 
@@ -38,11 +39,15 @@ def leaderboard(
     samples: int | None = None,
     prompt_mode: str | None = None,
     max_new_tokens: int | None = None,
+    composed: bool = True,
+    domains: Mapping[str, str] | None = None,
 ) -> Board:
     """The board of a suite, or of one benchmark.
 
     `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
-    incomplete; by default the columns are those of which any model set has a score, in the order they came.
+    incomplete; by default the columns are those of which any model set has a score, in the order they came, and
+    composites in place of their parts (not with `composed=False`: each name is then a benchmark that was asked).
+    `domains` has those of columns that nobody may have run yet.
     `methods` selects merged rows (bases and experts always stay). `paired=False` leaves out the comparison
     with the base. `grader` names the one whose numbers are shown; by default it is each benchmark's first. Scores
     of a sampled pool are those of the largest one that was scored, or of the largest of at most `samples` responses
@@ -56,54 +61,102 @@ def leaderboard(
             {"suite": suite, "split": split, "model_set": model_set},
         )
         scores = largest_pools(scores, samples)
-        columns = tuple(benchmarks or _measured(query, suite, split))
+        composites = composites_of(query, suite) if composed else {}
+        stored = _measured(query, suite, split)
+        columns = tuple(benchmarks or reported(stored, composites))
+        asked = asked_parts(columns, composites)
+        graded = {part.benchmark for part in asked.values()}
         known = known_graders(scores, grader)
         budgets = budgets_of(query, suite, split)
-        asked = [s for s in scores if is_asked(s, budgets, prompt_mode, max_new_tokens)]
-        chosen, notes = comparable(asked, columns, grader)
-        cells = length_ratios(chosen, cells_of(chosen, budgets))
+        wanted = [s for s in scores if is_asked(s, budgets, prompt_mode, max_new_tokens)]
+        chosen, notes = comparable(wanted, asked, grader)
+        places = places_of(chosen)
+        cells = length_ratios(chosen, cells_of(places, budgets))
         checkpoints, hidden = _shown(
             query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
         )
+        model_sets = tuple(sorted({c["model_set"] for c in checkpoints}))
+        domains = _domains(columns, {**stored, **(domains or {})}, composites)
+        divisors = {
+            name: denominators(name, columns, domains, composites, cells, places) for name in model_sets
+        }
         if paired:
-            cells = compare_with_bases(query, cells, split=split)
+            experts = [name for name, one in divisors.items() if one.by_domain]
+            cells = compared(query, cells, split=split, experts=experts)
         reconstructed = {m["method"]: m["reconstructed"] for m in query("SELECT * FROM current_methods")}
-    rows = [_row(c, columns, cells, reconstructed) for c in checkpoints]
+    rows = [
+        row_of(c, _columns(c, columns, composites, cells), divisors[c["model_set"]], reconstructed)
+        for c in checkpoints
+    ]
     return Board(
         suite=suite,
         split=split,
         benchmarks=columns,
-        model_sets=tuple(sorted({row.model_set for row in rows})),
-        rows=tuple(_ranked(rows)),
+        model_sets=model_sets,
+        rows=tuple(ranked(rows)),
         votes={
-            b: tuple(sorted({n for (_, _, name), c in cells.items() if name == b for n in c.votes}))
-            for b in columns
+            b: tuple(sorted({n for row in rows if (c := row.cells[b]) for n in c.votes})) for b in columns
         },
         notes=(*notes, *votes_elsewhere(chosen, cells), *hidden),
-        graders={cell.benchmark: cell.grader for cell in cells.values() if cell.grader},
+        graders={key: cell.grader for (_, _, key), cell in cells.items() if cell.grader},
         known_graders=known,
-        flips=_flips(rows, columns),
-        elsewhere=elsewhere([s for s in scores if s["benchmark"] in columns], rows, budgets),
+        flips=_flips(rows),
+        elsewhere=elsewhere([s for s in scores if s["benchmark"] in graded], rows, budgets),
+        composites={name: one for name, one in composites.items() if name in columns},
+        domains=domains,
+        experts={name: _titles(rows, name, one.by_domain) for name, one in divisors.items() if one.by_domain},
     )
 
 
-def _measured(query: Query, suite: str, split: str) -> list[str]:
-    """The benchmarks of a suite, of any model set, in the order of their first scores: that of the suite."""
+def _measured(query: Query, suite: str, split: str) -> dict[str, str]:
+    """The benchmarks of a suite with their domains, of any model set, in the order of their first scores: that of
+    the suite."""
     found = query(
-        "SELECT benchmark FROM scores WHERE (suite = $suite OR benchmark = $suite) AND split = $split "
-        "GROUP BY benchmark ORDER BY min(row(created_at, rowid))",
+        "SELECT benchmark, max(domain) AS domain FROM scores WHERE (suite = $suite OR benchmark = $suite) "
+        "AND split = $split GROUP BY benchmark ORDER BY min(row(created_at, rowid))",
         {"suite": suite, "split": split},
     )
-    return [row["benchmark"] for row in found]
+    return {row["benchmark"]: row["domain"] for row in found}
 
 
-def _flips(rows: Sequence[Row], benchmarks: Sequence[str]) -> tuple[Flips, ...]:
+def _domains(
+    columns: Iterable[str], known: Mapping[str, str], composites: Mapping[str, Composite]
+) -> dict[str, str]:
+    found = {c: composites[c].domain if c in composites else known.get(c) for c in columns}
+    return {column: domain for column, domain in found.items() if domain}
+
+
+def _columns(
+    checkpoint: Record, columns: Iterable[str], composites: Mapping[str, Composite], cells: Mapping[Key, Cell]
+) -> dict[str, Cell | None]:
+    """The cells of one checkpoint by column: those of what was asked, and those made of them."""
+    name = checkpoint["model_set"], checkpoint["checkpoint"]
+    found: dict[str, Cell | None] = {}
+    for column in columns:
+        if column in composites:
+            parts = {part.key: cells.get((*name, part.key)) for part in composites[column].parts}
+            found[column] = compose(composites[column], parts)
+        else:
+            found[column] = cells.get((*name, column))
+    return found
+
+
+def _titles(rows: Iterable[Row], model_set: str, experts: Mapping[str, str]) -> dict[str, str]:
+    """Experts by domain, as their rows are called; by fingerprint where they have none."""
+    named = {row.checkpoint: row.title for row in rows if row.model_set == model_set and row.kind == "expert"}
+    return {domain: named.get(mark, mark) for domain, mark in experts.items()}
+
+
+def _flips(rows: Sequence[Row]) -> tuple[Flips, ...]:
     """How often other graders differ, over the rows together, on the responses of the draw that is shown.
 
-    A model that stands in several model sets counts once.
+    A model that stands in several model sets counts once, and so does a benchmark that is shown under two graders.
     """
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    cells = {(row.checkpoint, b): cell for row in rows for b in benchmarks if (cell := row.cells[b])}
+    cells: dict[tuple[str, str], Cell] = {}
+    for row in rows:
+        for cell in row.measured.values():
+            cells.setdefault((row.checkpoint, cell.benchmark), cell)
     for cell in cells.values():
         for other, share in cell.flips.items():
             found = counts[cell.benchmark, other]
@@ -156,77 +209,3 @@ def _parents(checkpoints: Iterable[Record]) -> set[tuple[str, str]]:
 
 def _names(checkpoints: Iterable[Record]) -> str:
     return ", ".join(sorted({c["name"] for c in checkpoints}))
-
-
-def _left_open(checkpoint: Record, reconstructed: Mapping[str, str | None]) -> str | None:
-    """What had to be guessed of a row's method; of one that works on another's result, also of that one."""
-    inner = str((checkpoint["parameters"] or {}).get("inner", "")).partition(" ")[0]
-    own, others = reconstructed.get(checkpoint["method"]), reconstructed.get(inner)
-    return "; ".join(filter(None, (own, others and f"its inner method {inner}: {others}"))) or None
-
-
-def _row(
-    checkpoint: Record,
-    benchmarks: tuple[str, ...],
-    cells: Mapping[Key, Cell],
-    reconstructed: Mapping[str, str | None],
-) -> Row:
-    name = checkpoint["model_set"], checkpoint["checkpoint"]
-    mine = {b: cells.get((*name, b)) for b in benchmarks}
-    # A benchmark of labels has no length: the means are over the others.
-    written = [cell for cell in mine.values() if cell is None or cell.has_length]
-    ratios = [cell.length_ratio if cell else None for cell in written]
-    against = [cell.against_base if cell else None for cell in mine.values()]
-    tokenizers = sorted({name for cell in written if cell for name in cell.length_fixed})
-    return Row(
-        model_set=checkpoint["model_set"],
-        checkpoint=checkpoint["checkpoint"],
-        name=checkpoint["name"],
-        kind=checkpoint["kind"],
-        method=checkpoint["method"],
-        reconstructed=_left_open(checkpoint, reconstructed),
-        cells=mine,
-        accuracy=mean_of_means([cell.accuracy if cell else None for cell in mine.values()]),
-        length=mean_of_means([cell.length if cell else None for cell in written]),
-        length_reduction=_mean(ratios),
-        accuracy_gain=_mean([comparison.difference if comparison else None for comparison in against]),
-        against_base=pool(against),
-        merge_seconds=checkpoint["merge_seconds"],
-        statistics_seconds=checkpoint["statistics_seconds"],
-        peak_bytes=checkpoint["peak_bytes"],
-        length_fixed={
-            name: mean_of_means([cell.length_fixed.get(name) if cell else None for cell in written])
-            for name in tokenizers
-        },
-        length_fixed_reduction={
-            name: _mean([cell.length_fixed_ratio.get(name) if cell else None for cell in written])
-            for name in tokenizers
-        },
-    )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """None when a part is missing."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows in reading order, with ranks among complete merged rows over all documents of the split."""
-    places: dict[tuple[Any, ...], int] = defaultdict(int)
-    ordered = []
-    for row in sorted(rows, key=_reading_order):
-        if row.kind == "merged" and row.complete and not row.limited:
-            group = (row.model_set, row.documents)
-            places[group] += 1
-            row = replace(row, rank=places[group])
-        ordered.append(row)
-    return ordered
-
-
-def _reading_order(row: Row) -> tuple[Any, ...]:
-    kind = {"base": 0, "expert": 1}.get(row.kind, 2)
-    accuracy = row.accuracy.value if row.accuracy else 0.0
-    length = row.length.value if row.length else 0.0
-    documents = tuple(d or "" for d in row.documents) if row.limited else ()
-    return row.model_set, kind, not row.complete, row.limited, documents, -accuracy, length, row.name

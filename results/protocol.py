@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from results.board import Board, Budget, Cell, Elsewhere
+from results.board import Board, Elsewhere
+from results.cell import Budget, Cell
 
 Place = tuple[str, str]  # title of the row, benchmark
 

@@ -45,6 +45,7 @@ class Performance:
     `expert` is the expert of `domain` (or the base, for `retention`). `constant` is what the best constant answer
     reaches, None where there is none. `pairs` are of one right-or-wrong answer to each item, a tuple for a
     benchmark that is the unweighted mean of parts. `shares` names the items when another benchmark asks the same.
+    `why` says why there is no `expert`, where that is known.
     """
 
     benchmark: str
@@ -54,6 +55,7 @@ class Performance:
     constant: float | None = None
     pairs: Pairs | tuple[Pairs, ...] | None = None
     shares: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _check(benchmark: str, model: str, estimate: Estimate | None) -> None:
 
 def _reason(performance: Performance) -> str:
     if performance.expert is None:
-        return f"{performance.benchmark}: no score of the model in the denominator"
+        return f"{performance.benchmark}: {performance.why or 'no score of the model in the denominator'}"
     if performance.merged is None:
         return f"{performance.benchmark}: no score"
     return f"{performance.benchmark}: the model in the denominator has nothing right"

@@ -7,7 +7,8 @@ import streamlit as st
 from app import data, notes, reported, table
 from app.filters import View
 from results import text
-from results.board import Board, Cell, Row
+from results.board import Board, Row
+from results.cell import Cell
 
 
 def show(view: View) -> None:
