@@ -1,9 +1,11 @@
 """Numbers printed in papers: reported, never mixed with measured ones.
 
 One CSV file for each printed table, with the columns of the table `published` (`results/schema.py`):
-accuracies in %, lengths in tokens, changes of length in %; `mean` is the printed mean over benchmarks. `note`
-says what contradicts a number; nothing was corrected but decimal points that the source text had lost.
-`recording.py` puts them into the database, where tables and pages read them.
+accuracies in %, lengths in tokens, changes of length in %; `mean` is the printed mean over benchmarks, whose
+metric `PRR` is over domains and `PRR:maths` of one domain. `note` says what contradicts a number; nothing was
+corrected but decimal points that the source text had lost. Tables that print one experiment (scores in some, means
+in another) have one source. `recording.py` puts them into the database, where tables and pages read them;
+`retained.py` recomputes every printed PRR.
 """
 
 from __future__ import annotations
@@ -75,15 +77,19 @@ def published_rows() -> list[dict[str, str]]:
 def published_tables(
     rows: Iterable[Mapping[str, Any]], benchmarks: Sequence[str]
 ) -> tuple[PublishedTable, ...]:
-    """The printed tables with accuracies on any of `benchmarks`, with what they print on those.
+    """The printed tables of the suite that `benchmarks` are of, with what they print on those.
 
-    `rows` are those of the table `published`.
+    A table of other benchmarks beside these is one of another suite, where even a benchmark of the same name is
+    asked in another way, unless it has all of `benchmarks`: then these are a part of its suite. `rows` are those
+    of the table `published`.
     """
+    lines = list(rows)
     tables: dict[str, PublishedTable] = {}
     methods: dict[tuple[str, str], PublishedRow] = {}
-    for line in rows:
+    fitting = {source for source, asked in _asked(lines).items() if _one_suite(asked, set(benchmarks))}
+    for line in lines:
         source, method = line["source"], line["method"]
-        if line["benchmark"] not in (*benchmarks, MEAN):
+        if source not in fitting or line["benchmark"] not in (*benchmarks, MEAN):
             continue
         table = tables.setdefault(source, PublishedTable(source, line["model_set"]))
         if (source, method) not in methods:
@@ -91,6 +97,18 @@ def published_tables(
             table.rows.append(methods[source, method])
         _take(table, methods[source, method], line)
     return tuple(table for table in tables.values() if any(row.accuracy for row in table.rows))
+
+
+def _asked(rows: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """The benchmarks of every source."""
+    asked: dict[str, set[str]] = {}
+    for line in rows:
+        asked.setdefault(line["source"], set()).update({line["benchmark"]} - {MEAN})
+    return asked
+
+
+def _one_suite(printed: set[str], shown: set[str]) -> bool:
+    return bool(printed & shown) and (printed <= shown or shown <= printed)
 
 
 def _take(table: PublishedTable, row: PublishedRow, line: Mapping[str, Any]) -> None:
@@ -105,7 +123,8 @@ def _take(table: PublishedTable, row: PublishedRow, line: Mapping[str, Any]) -> 
     notes = [note for note in (line["note"] or "").split("; ") if note]
     table.restored += RESTORED in notes
     what = f"{benchmark} {metric}".replace("mean length_change", "mean change of length")
-    printed = f"{value:g}" if metric == "length" else f"{value:.1f}"
+    what = f"PRR of {metric.removeprefix('PRR:')}" if metric.startswith("PRR:") else what
+    printed = f"{value:g}" if metric == "length" or round(value, 1) != value else f"{value:.1f}"
     row.notes += [f"{row.method}, {what} {printed}: {note}" for note in notes if note != RESTORED]
 
 
