@@ -11,6 +11,7 @@ from typing import Any
 from bench.errors import BadInput
 from bench.examples import ExampleSet
 from bench.models.checkpoint import Checkpoint, open_checkpoint
+from bench.models.clip import as_tower
 from bench.models.context import AS_MODELS, Context
 from methods.common import catalogue
 from methods.common.catalogue import Refused, Renamed, Wrong
@@ -127,9 +128,9 @@ def build_recipe(
     method = build_method(name, settings)
     parsed = [parse_expert(text) for text in experts]
     _check_experts(name, method, parsed)
-    opened = tuple(opener(spec) for spec, _ in parsed)
+    opened = tuple(as_tower(opener(spec)) for spec, _ in parsed)
     weights = tuple(weight for _, weight in parsed)
-    return Recipe(name, method, opener(base), opened, weights, context=context)
+    return Recipe(name, method, as_tower(opener(base)), opened, weights, context=context)
 
 
 def _check_experts(name: str, method: Method, experts: list[tuple[str, float]]) -> None:

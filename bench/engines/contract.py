@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tasks.contract import Sampling
+from bench.models.zero_shot import ZeroShot
+from tasks.contract import Picture, Sampling
 
 
 @dataclass(frozen=True)
 class Request:
-    """One response to draw. `id` is the response id; `seed` belongs to this response alone."""
+    """One response to draw. `id` is the response id; `seed` belongs to this response alone.
+
+    An `image` is what a vision tower is shown, in place of the prompt.
+    """
 
     id: str
     prompt: str
     sampling: Sampling
     seed: int
+    image: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,15 @@ class Completion:
 
 @dataclass(frozen=True)
 class Choice:
-    """The label that a classifier chose: `label` is the index of the largest of `logits`, one per label."""
+    """The label that a classifier chose: `label` is the index of the largest of `logits`, one per label.
+
+    `n_prompt_tokens` is None of an image.
+    """
 
     request: Request
     label: int
     logits: tuple[float, ...]
-    n_prompt_tokens: int
+    n_prompt_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,10 @@ class Likelihood:
     n_cut: int
 
 
-Answers = Literal["text", "labels"]
+Answers = Literal["text", "labels", "images"]
+Head = (
+    Path | ZeroShot
+)  # of a classifier: that of the one at a path, or what a text tower makes of class names
 
 
 @dataclass(frozen=True)
@@ -85,8 +96,8 @@ class EngineOptions:
     `tensor_parallel`: GPUs that share one model; `gpu_memory`: fraction of a GPU's memory, 0 to 1;
     `server_url`: where an OpenAI-compatible server listens; `served_model`: the model's name there;
     `concurrency`: most requests under way at once.
-    `answers="labels"` loads the body alone: such an engine classifies and does not write; `labels` says that it
-    will be asked for labels, alone or beside texts.
+    `answers="labels"` loads the body alone: such an engine classifies and does not write; `"images"` loads a vision
+    tower, which classifies images. `labels` says that it will be asked for labels, alone or beside texts.
     """
 
     device: str | None = None
@@ -118,8 +129,9 @@ class Engine(Protocol):
         """Yield completions in small groups, as they finish, in any order."""
         ...
 
-    def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
-        """Yield the labels chosen by the model's body under the task head of the classifier at `head`.
+    def classify(self, requests: Sequence[Request], head: Head) -> Iterator[list[Choice]]:
+        """Yield the labels chosen by the model's body under the task head of the classifier at `head`, or by a
+        vision tower under a zero-shot head.
 
         The label is the most probable one: sampling and seed of the requests have no part in it. Raises BadInput
         for an engine that only writes.

@@ -19,7 +19,9 @@ from bench.engines.contract import (
     Choice,
     Completion,
     Continuation,
+    Engine,
     EngineOptions,
+    Head,
     Likelihood,
     Request,
 )
@@ -78,8 +80,10 @@ def identity(path: Path, options: EngineOptions) -> tuple[str, str]:
     return FAMILY, planned_dtype(path, device=options.device, dtype=options.dtype)
 
 
-def load(path: Path, options: EngineOptions) -> HFEngine:
-    """The loaded engine."""
+def load(path: Path, options: EngineOptions) -> Engine:
+    """The loaded engine; for images that of a vision tower."""
+    if options.answers == "images":
+        return _of_images(path, options)
     return HFEngine(
         path,
         device=options.device,
@@ -87,6 +91,18 @@ def load(path: Path, options: EngineOptions) -> HFEngine:
         batch_size=options.batch_size,
         threads=options.threads,
         answers=options.answers,
+    )
+
+
+def _of_images(path: Path, options: EngineOptions) -> Engine:
+    from bench.engines.images import ImageEngine
+
+    return ImageEngine(
+        path,
+        device=planned_device(options.device),
+        dtype=planned_dtype(path, device=options.device, dtype=options.dtype),
+        batch_size=options.batch_size,
+        threads=options.threads,
     )
 
 
@@ -118,7 +134,7 @@ class HFEngine(TextEngine):
         self.dtype = planned_dtype(path, device=device, dtype=dtype)
         if threads is not None:
             torch.set_num_threads(threads)
-        self.threads = torch.get_num_threads()
+        self.threads: int | None = torch.get_num_threads()
         self.model, self.tokenizer = _load(Path(path), self.dtype, planned_device(device), answers)
         self.config = self.model.config.get_text_config()
         self.context = getattr(self.config, "max_position_embeddings", None)
@@ -153,14 +169,17 @@ class HFEngine(TextEngine):
             for group in decoder.run([job for job in jobs if job.request.sampling.stop == stop]):
                 yield self.completions(group, strings)
 
-    def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
+    def classify(self, requests: Sequence[Request], head: Head) -> Iterator[list[Choice]]:
         """Yield chosen labels in batches; the one loaded body serves the head of each classifier.
 
         Raises BadInput, before anything is chosen, for a head that does not fit or a prompt that is too long.
         """
         from bench.engines.choosing import choices
 
-        classifier = with_head(self.model.base_model, Path(head))
+        if not isinstance(head, Path):
+            raise BadInput("images are classified by a vision tower: load the engine with answers=images")
+
+        classifier = with_head(self.model.base_model, head)
         yield from choices(classifier, self.tokens(requests, room=0), batch_size=self.batch_size)
 
     def loglikelihood(self, requests: Sequence[Continuation]) -> Iterator[list[Likelihood]]:

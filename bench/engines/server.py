@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Likelihood, Request
+from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Head, Likelihood, Request
 from bench.engines.gathering import as_finished
 from bench.engines.likelihood import Pair, encoded
 from bench.engines.retry import Failure, Refused, Retry, post
@@ -98,7 +98,7 @@ class ServerEngine(TextEngine):
         """
         yield from as_finished(self.jobs(requests), self._answer, self._client, concurrency=self.batch_size)
 
-    def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
+    def classify(self, requests: Sequence[Request], head: Head) -> Iterator[list[Choice]]:
         """A server writes texts: always BadInput."""
         raise BadInput("engine server writes texts and chooses no labels: take --engine hf")
 

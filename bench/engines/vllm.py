@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Likelihood, Request
+from bench.engines.contract import Choice, Completion, Continuation, EngineOptions, Head, Likelihood, Request
 from bench.engines.hf import checked_dtype, stored_dtype
 from bench.engines.likelihood import encoded
 from bench.engines.siblings import families
@@ -123,7 +123,7 @@ class VLLMEngine(TextEngine):
             if under_way:
                 self.process.abort(list(under_way))
 
-    def classify(self, requests: Sequence[Request], head: Path) -> Iterator[list[Choice]]:
+    def classify(self, requests: Sequence[Request], head: Head) -> Iterator[list[Choice]]:
         """vLLM writes texts: always BadInput."""
         raise BadInput("engine vllm writes texts and chooses no labels: take --engine hf")
 

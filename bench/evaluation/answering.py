@@ -7,49 +7,60 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.contract import Choice, Completion, Engine, Request
+from bench.engines.contract import Choice, Completion, Engine, Head, Request
 from bench.engines.texts import PromptTooLong, load_tokenizer
 from bench.errors import BadInput
 from bench.evaluation.questions import Ask, Pool
+from bench.models.zero_shot import ZeroShot
 from tasks.l2s.flags import flags, opens_think_block
 
 if TYPE_CHECKING:
     from bench.evaluation.experts import Expert
     from bench.evaluation.target import EvalTarget
 
+Texts = tuple[tuple[str, ...], tuple[str, ...]]  # labels and templates; without templates the head is stored
+
 
 def answered(
-    target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]]
+    target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]], heads: Path | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """Rows of the missing responses, in groups as they finish: written ones, then the labels of each head.
 
-    Raises BadInput, with benchmark and sample, for a prompt that the engine finds too long.
+    Zero-shot heads are kept in the folder `heads`. Raises BadInput, with benchmark and sample, for a prompt that the
+    engine finds too long.
     """
     try:
-        yield from _answered(target, engine, missing)
+        yield from _answered(target, engine, missing, heads)
     except PromptTooLong as error:
         pool, ask = missing[error.request.id]
         raise BadInput(f"{pool.benchmark.name}, sample {ask.sample.id}: {error}") from error
 
 
 def _answered(
-    target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]]
+    target: EvalTarget, engine: Engine, missing: Mapping[str, tuple[Pool, Ask]], heads: Path | None
 ) -> Iterator[list[dict[str, Any]]]:
     written: list[Request] = []
     blocks = _ThinkBlocks(target.path)
-    chosen: dict[Expert, list[Request]] = {}
+    chosen: dict[tuple[Expert, Texts], list[Request]] = {}
     for id, (pool, ask) in missing.items():
-        head = target.head(pool.benchmark)
-        same = written if head is None else chosen.setdefault(head, [])
-        same.append(Request(id, ask.prompt, pool.draw.sampling, ask.seed))
+        head, benchmark = target.head(pool.benchmark), pool.benchmark
+        texts: Texts = (benchmark.labels, benchmark.templates) if benchmark.templates else ((), ())
+        same = written if head is None else chosen.setdefault((head, texts), [])
+        same.append(Request(id, ask.prompt, pool.draw.sampling, ask.seed, ask.sample.image))
     for completions in engine.generate(written) if written else ():
-        yield [_response_row(target, engine, *missing[c.request.id], _text(c, blocks)) for c in completions]
-    for head, requests in chosen.items():
-        for choices in engine.classify(requests, head.path):
+        yield [response_row(target, engine, *missing[c.request.id], _text(c, blocks)) for c in completions]
+    for (head, texts), requests in chosen.items():
+        for choices in engine.classify(requests, _head(head, texts, heads)):
             yield [
-                _response_row(target, engine, *(found := missing[c.request.id]), _label(c, found[0]))
+                response_row(target, engine, *(found := missing[c.request.id]), _label(c, found[0]))
                 for c in choices
             ]
+
+
+def _head(model: Expert, texts: Texts, heads: Path | None) -> Head:
+    """The stored head of a classifier, or what the texts of a full CLIP model make of class names."""
+    labels, templates = texts
+    return ZeroShot(model.path, labels, templates, model.fingerprint, heads) if templates else model.path
 
 
 class _ThinkBlocks:
@@ -101,9 +112,10 @@ def _label(choice: Choice, pool: Pool) -> dict[str, Any]:
     }
 
 
-def _response_row(
+def response_row(
     target: EvalTarget, engine: Engine, pool: Pool, ask: Ask, answer: dict[str, Any]
 ) -> dict[str, Any]:
+    """A row of `responses`; `answer` has what only the answer itself says."""
     sampling = pool.draw.sampling
     return {
         "checkpoint": target.fingerprint,

@@ -11,17 +11,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import engines
+from bench.engines.contract import Answers
 from bench.evaluation.answering import answered
 from bench.evaluation.fitting import check_lengths
+from bench.evaluation.held import HeldEngine
 from bench.evaluation.progress import bar
 from bench.evaluation.questions import Ask, Pool, rendered
 from bench.evaluation.scoring import Scoring, verdicts_due
 from bench.evaluation.target import EvalTarget
 from bench.evaluation.token_counts import FixedTokenizer
 from bench.suites import EvalOptions
+from tasks.contract import Benchmark
 
 if TYPE_CHECKING:
     from results.spool import Spool
@@ -66,10 +70,12 @@ def evaluate(
     store: Store,
     spool: Spool,
     progress: bool = True,
+    held: HeldEngine | None = None,
 ) -> EvalReport:
     """Answer, grade and score everything that `pools` ask (see `bench.evaluation.questions.pools`).
 
-    Rows go to `spool`, from there into `store`. Raises BadInput for a prompt that does not fit the model.
+    `held` is an engine of this checkpoint that others asked before; it is closed before anything is graded. Rows go
+    to `spool`, from there into `store`. Raises BadInput for a prompt that does not fit the model.
     """
     started = time.perf_counter()
     options, _ = with_engine(target, pools, options)
@@ -80,9 +86,11 @@ def evaluate(
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
     missing = {id: asked for id, asked in _asked(pools, ids) if id not in known}
     sampled = _Sampled()
-    if missing:
-        sampled = _sample(target, missing, options, spool=spool, progress=progress)
-        store.ingest()
+    with closing(held or HeldEngine(target.path, options)) as engine:
+        if missing:
+            heads = store.path.parent / "heads"
+            sampled = _sample(target, missing, engine, heads=heads, spool=spool, progress=progress)
+            store.ingest()
     graded = _grade_and_score(target, pools, ids, fixed, store=store, spool=spool, progress=progress)
     return EvalReport(
         name=target.name,
@@ -136,27 +144,33 @@ class _Sampled:
 def _sample(
     target: EvalTarget,
     missing: Mapping[str, tuple[Pool, Ask]],
-    options: EvalOptions,
+    held: HeldEngine,
     *,
+    heads: Path,
     spool: Spool,
     progress: bool,
 ) -> _Sampled:
     """Generate the missing responses with one loaded engine; each is spooled as soon as it is finished."""
     check_lengths([*missing.values()], target.path)
-    writes = any(not pool.benchmark.labels for pool, _ in missing.values())
-    engine = engines.load(
-        options.engine, target.path, answers="text" if writes else "labels", **options.engine_options()
-    )
+    asked = [pool.benchmark for pool, _ in missing.values()]
+    engine = held.get(_answers(asked))
     done = _Sampled(batch_size=engine.batch_size, threads=engine.threads)
     started = time.perf_counter()
-    with closing(engine), bar(f"{target.name}: answering", len(missing), show=progress) as advance:
-        for rows in answered(target, engine, missing):
+    with bar(f"{target.name}: answering", len(missing), show=progress) as advance:
+        for rows in answered(target, engine, missing, heads):
             spool.append_many("responses", rows)
             done.responses += len(rows)
             done.tokens += sum(row["n_generated"] or 0 for row in rows)
             advance(len(rows))
     done.seconds = time.perf_counter() - started
     return done
+
+
+def _answers(asked: Sequence[Benchmark]) -> Answers:
+    """What an engine must be able to give."""
+    if any(benchmark.templates for benchmark in asked):
+        return "images"
+    return "labels" if all(benchmark.labels for benchmark in asked) else "text"
 
 
 def _grade_and_score(

@@ -39,13 +39,19 @@ def expert_of(experts: Mapping[str, T], domain: str) -> T | None:
     return next(iter(experts.values())) if len(experts) == 1 else None
 
 
-def check_heads(benchmarks: Iterable[Benchmark], experts: Mapping[str, Checkpoint]) -> None:
-    """Refuse benchmarks with labels for which `experts` (by domain) have no task head that fits.
+def check_heads(
+    benchmarks: Iterable[Benchmark], experts: Mapping[str, Checkpoint], base: Checkpoint | None = None
+) -> None:
+    """Refuse benchmarks with labels for which `experts` (by domain) have no task head that fits, and zero-shot ones
+    whose head `base` cannot make.
 
     Base and merges have no head of their own that could be meant: they answer under the expert's.
     """
     for benchmark in benchmarks:
         if not benchmark.labels:
+            continue
+        if benchmark.templates and base is not None:
+            check_head(benchmark, base)
             continue
         expert = expert_of(experts, benchmark.domain)
         if expert is None:
@@ -58,7 +64,13 @@ def check_heads(benchmarks: Iterable[Benchmark], experts: Mapping[str, Checkpoin
 
 
 def check_head(benchmark: Benchmark, model: Checkpoint) -> None:
-    """Refuse a model without a task head of one output per label, or that names its outputs in another order."""
+    """Refuse a model without a task head of one output per label, or that names its outputs in another order; for a
+    zero-shot benchmark, one without a text tower."""
+    if benchmark.templates:
+        from bench.models.checkpoint import Checkpoint
+        from bench.models.zero_shot import check_whole
+
+        return check_whole(Checkpoint(model.path, model.name))  # a merge sees its vision tower alone
     head = head_tensors(model)
     if not head:
         raise BadInput(

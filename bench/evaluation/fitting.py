@@ -27,11 +27,14 @@ def context_of(path: Path) -> int | None:
 
 
 def doubtful(asked: Iterable[tuple[Pool, Ask]], context: int | None) -> list[tuple[Pool, Ask]]:
-    """One ask of every prompt that may be too long: a token has a byte at least, so that most need no tokenizer."""
+    """One ask of every prompt that may be too long: a token has a byte at least, so that most need no tokenizer.
+
+    The prompts of an image are its classes, which the head reads.
+    """
     return [
         (pool, ask)
         for pool, ask in asked
-        if context is not None and ask.index == 0 and _most_tokens(ask) > context
+        if context is not None and ask.index == 0 and ask.sample.image is None and _most_tokens(ask) > context
     ]
 
 

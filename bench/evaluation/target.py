@@ -13,8 +13,8 @@ from tasks.contract import Benchmark
 
 @dataclass(frozen=True)
 class EvalTarget:
-    """A checkpoint to evaluate, and the set of models it is compared in: the base's fingerprint, and its experts
-    by domain."""
+    """A checkpoint to evaluate, and the set of models it is compared in: the base's fingerprint and name (folder,
+    Hub id or zoo:NAME), and its experts by domain."""
 
     path: Path
     fingerprint: str
@@ -22,14 +22,17 @@ class EvalTarget:
     model_set: str
     base: str | None = None
     experts: Mapping[str, Expert] = field(default_factory=dict)
+    base_name: str | None = None
 
     def head(self, benchmark: Benchmark) -> Expert | None:
-        """The classifier whose task head chooses the labels of a benchmark; None where the model writes.
+        """The model whose task head chooses the labels of a benchmark; None where the model writes.
 
-        A model that belongs to no set answers with its own.
+        Zero-shot, the base's texts are the head. A model that belongs to no set answers with its own.
         """
         if not benchmark.labels:
             return None
+        if benchmark.templates and self.base is not None:
+            return Expert(self.base, self.base_name or self.base)
         if not self.experts:
             return Expert(self.fingerprint, str(self.path))
         found = expert_of(self.experts, benchmark.domain)

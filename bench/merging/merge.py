@@ -172,7 +172,7 @@ def _merge_into(
         seen = execute(job, writer, say)
         remember_hashes(writer.close(), place.fingerprints)
     source = files_model((recipe.base, *recipe.experts), recipe.method)
-    copy_companions(source.path, draft, config=job.alignment.config, dtype=_config_dtype(recipe))
+    copy_companions(source, draft, config=job.alignment.config, dtype=_config_dtype(recipe))
     seconds = time.perf_counter() - started - waited
     layers = [*recipe.method.layers(seen), *job.notes]
     measured = {"seconds": seconds, "statistics_seconds": spent, "peak_bytes": peak_bytes()}

@@ -21,7 +21,7 @@ from bench.alignment.align import Target
 from bench.disk import check_disk
 from bench.errors import BadInput
 from bench.merging.sink import Disk, Sink
-from bench.models.checkpoint import COMPANIONS, INDEX
+from bench.models.checkpoint import COMPANIONS, INDEX, Checkpoint
 from bench.models.stored import header_bytes
 
 if TYPE_CHECKING:
@@ -152,12 +152,14 @@ def _split(targets: tuple[Target, ...], shard_bytes: int) -> list[list[Target]]:
     return shards
 
 
-def copy_companions(source: Path, folder: Path, *, config: Mapping[str, Any], dtype: str | None) -> None:
+def copy_companions(
+    source: Checkpoint, folder: Path, *, config: Mapping[str, Any], dtype: str | None
+) -> None:
     """Generation config and tokenizer files of `source`, and its config with what the written tensors require."""
     for name in COMPANIONS:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-    said = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        if (source.path / name).is_file():
+            shutil.copyfile(source.path / name, folder / name)
+    said = dict(source.config)
     for key, value in config.items():
         # Absent means untied; a line that only repeats the default would change the config for nothing.
         if said.get(key, False if key == "tie_word_embeddings" else None) != value:

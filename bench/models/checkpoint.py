@@ -32,6 +32,7 @@ COMPANIONS = (
     "tokenizer.model",
     "chat_template.jinja",
     "chat_template.json",
+    "preprocessor_config.json",
 )
 ZOO = Path(__file__).parent.parent / "zoo" / "models"
 

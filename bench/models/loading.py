@@ -10,6 +10,8 @@ from bench.errors import BadInput
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from bench.models.checkpoint import Checkpoint
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 SHOWN = 4
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
@@ -30,6 +32,21 @@ def load_body(path: Path, dtype: Any) -> PreTrainedModel:
     from transformers import AutoModel
 
     return _load(AutoModel, path, dtype)
+
+
+def load_tower(path: Path, dtype: Any) -> PreTrainedModel:
+    """The vision tower at `path`, stored alone or within a full CLIP model."""
+    from transformers import CLIPVisionModel
+
+    return _load(CLIPVisionModel, path, dtype)
+
+
+def load_text_tower(path: Path) -> PreTrainedModel:
+    """The text tower of the full CLIP model at `path` with its projection, in float32."""
+    import torch
+    from transformers import CLIPTextModelWithProjection
+
+    return _load(CLIPTextModelWithProjection, path, torch.float32)
 
 
 def with_head(body: PreTrainedModel, head: Path) -> PreTrainedModel:
@@ -83,6 +100,14 @@ def _load(kind: Any, path: Path, dtype: Any) -> PreTrainedModel:
             raise BadInput(f"{path} {what} {len(keys)} of the tensors that its config asks for: {names}")
     model.eval()
     return model
+
+
+def require_reader(model: Checkpoint) -> None:
+    """Refuse a model that cannot read what it is asked: one without a tokenizer, unless it reads images."""
+    from bench.models.clip import is_tower
+
+    if not is_tower(model):
+        require_tokenizer(model.path, model.name)
 
 
 def require_tokenizer(path: Path, name: str) -> None:
