@@ -3,7 +3,8 @@
 Under a grader: `accuracy` (the score of the benchmark), `accuracy:GROUP` (of one group of its samples),
 `no_answer`, `accuracy_complete` (truncated responses without a complete box are wrong), `length_correct` (mean length
 of the right answers), `stopped` (share of the answers that were not compared to the end, because a limit was met),
-`maj@n` (rule robust), `maj@n:toolkit`, and `flips:GRADER` (share of the verdicts in which that other grader differs).
+`maj@n` (rule robust), `maj@n:toolkit`, `flips:GRADER` (share of the verdicts in which that other grader differs), and
+a benchmark's own metrics (`micro_asr` of harmbench).
 Of the responses alone: `length_mean`, `length_median`, `length_p90`, `length_untruncated`, `length_mean@TOKENIZER` (a
 fixed tokenizer), `truncated`, `reflections`, `code_fence`, and `tokens@n` (tokens per problem of a vote of n).
 """
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from results.schema import SCORES
-from results.statistics import Estimate, cluster_means, mean, proportion
+from results.statistics import Estimate, cluster_means, mean, proportion, ratio
 from results.voting import ROBUST, TOOLKIT, Ballot, Vote, tokens_at, votes_at
 
 Row = Mapping[str, Any]
@@ -77,6 +78,7 @@ def score_rows(
     votes: Sequence[int] = (),
     others: Mapping[str, Sequence[Row]] | None = None,
     tokens: Mapping[str, Mapping[str, int]] | None = None,
+    native: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     first: bool = True,
     **common: Any,
 ) -> list[dict[str, Any]]:
@@ -85,13 +87,15 @@ def score_rows(
     `responses` and `verdicts` are rows of those tables, with one verdict of one grader for each response;
     `others` are the verdicts of other graders on the same responses, by name. `first`: it is the benchmark's
     first grader, with whose scores those without a grader come. `tokens`: by fixed tokenizer, the length of
-    each response by its id. `expected_n` is the number of questions of the whole split, `votes` the n of each
+    each response by its id. `native`: the benchmark's own metrics, ratios of sums, by name: what each response adds
+    to numerator and denominator. `expected_n` is the number of questions of the whole split, `votes` the n of each
     maj@n that is reported, `common` what responses do not know: model_set, base, expert, domain, run_id,
     created_at. Lengths are `n_tokens_text`, in tokens. Shares (truncated, no_answer) are fractions of the
     responses. A value that cannot be computed, such as maj@16 of a pool of 8, is a row with the value None.
     A verdict may have a `value` from 0 to 1, the share of a point that it gives: the F1 of an answer. Chosen
     labels and likelihoods of given answers (finish reasons in `UNWRITTEN`) have neither length nor budget, and
-    always an answer: there are no such rows. Raises ValueError for responses that do not belong together or have no verdict.
+    always an answer: there are no such rows. Raises ValueError for responses that do not belong together or have no
+    verdict.
     """
     if not responses:
         raise ValueError("there are no responses to score")
@@ -117,6 +121,9 @@ def score_rows(
         for metric, value in graded.items()
     ]
     made += [_row(row | {"n": n}, metric, value, grader, first) for metric, (value, n) in grouped.items()]
+    for name, sums in (native or {}).items():
+        value, n = _ratio(responses, sums)
+        made.append(_row(row | {"n": n}, name, value, grader, first))
     if first:
         made += [
             _row(row, metric, value) for metric, value in _measured(responses, votes, tokens or {}).items()
@@ -182,6 +189,15 @@ def _points(verdict: Row) -> float:
 def _decided(verdicts: Sequence[Row]) -> bool:
     """The grader calls every answer right or wrong."""
     return all(verdict["correct"] is not None for verdict in verdicts)
+
+
+def _ratio(responses: Sequence[Row], sums: Sequence[tuple[float, float]]) -> tuple[Estimate | None, int]:
+    """The ratio of two sums over responses, and how many questions are in it: one observation each."""
+    of: dict[str, tuple[float, float]] = {}
+    for response, (above, below) in zip(responses, sums, strict=True):
+        so_far = of.get(question := str(response["sample_id"]), (0.0, 0.0))
+        of[question] = so_far[0] + above, so_far[1] + below
+    return ratio(*zip(*of.values(), strict=True)), sum(any(both) for both in of.values())
 
 
 def constant_score(responses: Sequence[Row]) -> float | None:

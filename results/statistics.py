@@ -65,6 +65,25 @@ def proportion(values: ArrayLike) -> Estimate | None:
     return Estimate(estimate.value, 0.5 / (np.size(values) + 1))
 
 
+def ratio(above: ArrayLike, below: ArrayLike) -> Estimate | None:
+    """sum(above) / sum(below), one value of each per question; None where nothing stands below.
+
+    The share of some of the questions (0 or 1 above, where below is 1) is their `proportion`. Otherwise, as for
+    precision and F1, whose denominators are random too, the error is the delta method's (Cochran, Sampling
+    Techniques, 1977, section 6.3): the residuals above - ratio * below have the mean 0 and are independent.
+    """
+    a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    if not b.sum():
+        return None
+    if set(b) <= {0.0, 1.0} and not a[b == 0].any():
+        return proportion(a[b == 1])
+    found = float(a.sum() / b.sum())
+    if b.size < 2:
+        return Estimate(found, None)
+    residuals = a - found * b
+    return Estimate(found, math.sqrt(float(residuals @ residuals) * b.size / (b.size - 1)) / float(b.sum()))
+
+
 def cluster_means(values: ArrayLike, clusters: Sequence[str]) -> np.ndarray:
     """The mean of each cluster, in the sorted order of their names. `clusters[i]` is that of `values[i]`.
 

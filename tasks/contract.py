@@ -126,6 +126,22 @@ class Answer:
     reference: str | None = None
 
 
+@dataclass(frozen=True)
+class GradedAnswer:
+    """A graded response as a benchmark's own metrics see it: `group` is its sample's, the rest its verdict's."""
+
+    text: str
+    target: str
+    group: str | None
+    correct: bool
+    extracted: str | None
+
+
+# A metric of a benchmark's own: what an answer adds to its numerator and to its denominator. All shares are of this
+# form, and so are precision, recall and F1.
+Ratio = Callable[[GradedAnswer], tuple[float, float]]
+
+
 @runtime_checkable
 class AnswerGrader(Protocol):
     """A grader that needs more than text and target: it is asked through `grade_answers`."""
@@ -189,8 +205,9 @@ class Benchmark:
     and scored beside it, under their own names. `version` changes when prompts, data or
     protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
     classification: the model chooses among them by index instead of writing. `templates` (texts with `{}` for a
-    label) make it zero-shot: a label's weights are what the text tower of the base makes of them. `executes` says that grading runs
-    programs that the model wrote, which happens only where that was asked for.
+    label) make it zero-shot: a label's weights are what the text tower of the base makes of them. `executes` says
+    that grading runs programs that the model wrote, which happens only where that was asked for. `native` are
+    metrics under the names that others report it by; they are stored beside the accuracy, under its first grader.
     `examples(split, data_dir)` gives the examples of "train" or "validation" that statistics may be computed
     on; None where there are none. It refuses "test".
     """
@@ -210,6 +227,7 @@ class Benchmark:
     examples: Callable[[str, Path | None], list[Example]] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     executes: bool = False
+    native: Mapping[str, Ratio] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
