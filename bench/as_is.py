@@ -46,6 +46,7 @@ def evaluate_models(
     check_prompts(asked, [checkpoint.path for checkpoint in checkpoints])
     with opened(runs, db, say) as road:
         road.note_all(remarks(asked))
+        road.record_columns(suite)
         targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
         _check_heads(road, targets, suite)
         for target in targets:
@@ -61,10 +62,11 @@ def evaluate_models(
 def open_model(spec: str) -> Checkpoint:
     """A model by folder, Hub id or zoo:NAME. Raises BadInput where there is none, or no tokenizer."""
     from bench.models.checkpoint import Checkpoint, locate
-    from bench.models.loading import require_tokenizer
+    from bench.models.clip import as_tower
+    from bench.models.loading import require_reader
 
-    model = Checkpoint(locate(spec), spec)
-    require_tokenizer(model.path, spec)
+    model = as_tower(Checkpoint(locate(spec), spec))
+    require_reader(model)
     return model
 
 
@@ -94,7 +96,8 @@ def identified(road: Road, model: Checkpoint, asked: ModelSet | None) -> EvalTar
     row = merged_row(model, manifest, name)
     road.record("checkpoints", [row])
     known = [Expert(expert["fingerprint"], expert["name"]) for expert in experts]
-    return target(row, base=marks[0], experts=dict(zip(parents.experts, known, strict=True)))
+    by_domain = dict(zip(parents.experts, known, strict=True))
+    return target(row, base=marks[0], experts=by_domain, base_name=base["name"])
 
 
 def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) -> EvalTarget:
@@ -107,7 +110,7 @@ def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) 
     if found is None:
         row = base_row(model, mark, f"{short(model.name)}@{mark[:6]}")
         road.record("checkpoints", [row])
-        return target(row, base=mark, experts={})
+        return target(row, base=mark, experts={}, base_name=model.name)
     if model.name not in specs_of(found):
         members = ", ".join(specs_of(found))
         raise BadInput(f"{model.name} is not in the model set {found.name} ({members}): leave out --models")
@@ -116,7 +119,8 @@ def _unmerged(road: Road, model: Checkpoint, mark: str, asked: ModelSet | None) 
     row = expert_row(label, model, mark, base, found.name) if label else base_row(model, mark, found.name)
     road.record("checkpoints", [row])
     experts = map(Expert, marks, found.experts.values())
-    return target(row, base=base, experts=dict(zip(found.experts, experts, strict=True)))
+    by_domain = dict(zip(found.experts, experts, strict=True))
+    return target(row, base=base, experts=by_domain, base_name=found.base)
 
 
 def _check_heads(road: Road, targets: list[EvalTarget], suite: Suite) -> None:

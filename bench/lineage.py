@@ -15,6 +15,7 @@ from methods.common.contract import Method
 from results.schema import TABLES
 from results.spool import Spool
 from results.store import Store
+from tasks.contract import Benchmark, Composite, LmEvalTask, Part, Suite
 
 EXPERT = "expert:"
 
@@ -89,8 +90,31 @@ def _method_row(name: str, method: Method) -> dict[str, Any]:
     }
 
 
-def target(row: Mapping[str, Any], *, base: str | None, experts: Mapping[str, Expert]) -> EvalTarget:
-    """The model of a checkpoint row, to be evaluated against `base` (its fingerprint) and experts by domain."""
+def composite_rows(suite: Suite) -> list[dict[str, Any]]:
+    """The columns of a suite's table: what each is made of."""
+    columns: dict[str, Benchmark | LmEvalTask | Composite] = {b.name: b for b in suite.benchmarks}
+    columns |= {task.name: task for task in suite.lm_eval}
+    columns |= {composite.name: composite for composite in suite.composites}
+    return [_composite_row(suite.name, columns[name]) for name in suite.reported]
+
+
+def _composite_row(suite: str, column: Benchmark | LmEvalTask | Composite) -> dict[str, Any]:
+    parts = column.parts if isinstance(column, Composite) else (Part(column.name),)
+    return {
+        "suite": suite,
+        "benchmark": column.name,
+        "title": column.title,
+        "domain": column.domain,
+        "how": column.how if isinstance(column, Composite) else "mean",
+        "parts": [{"benchmark": part.benchmark, "grader": part.grader} for part in parts],
+    }
+
+
+def target(
+    row: Mapping[str, Any], *, base: str | None, experts: Mapping[str, Expert], base_name: str | None = None
+) -> EvalTarget:
+    """The model of a checkpoint row, to be evaluated against `base` (its fingerprint; `base_name` says where it is)
+    and experts by domain."""
     return EvalTarget(
         path=locate(row["path"]),
         fingerprint=row["checkpoint"],
@@ -98,6 +122,7 @@ def target(row: Mapping[str, Any], *, base: str | None, experts: Mapping[str, Ex
         model_set=row["model_set"],
         base=base,
         experts=experts,
+        base_name=base_name,
     )
 
 

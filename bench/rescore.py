@@ -35,6 +35,7 @@ def rescore_models(
     model_sets = set()
     with opened(runs, db, say) as road:
         check_stored_set(road.store, models)
+        road.record_columns(suite)
         stored = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
         if not stored:
             raise BadInput(f"nothing is stored for suite {options.suite}: there is nothing to grade again")

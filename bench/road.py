@@ -67,6 +67,13 @@ class Road:
 
         record(self.spool, self.store, table, rows)
 
+    def record_columns(self, suite: Suite) -> None:
+        """Append what the columns of a suite's table are made of: of all of it, where a part of it is asked."""
+        from bench.lineage import composite_rows
+        from tasks.catalogue import suites
+
+        self.record("composites", composite_rows(suites().get(suite.name, suite)))
+
     def evaluate(self, target: EvalTarget, asked: list[Pool], options: EvalOptions) -> None:
         """Evaluate one model and say what was done."""
         from bench.engines import engine_identity
@@ -158,7 +165,8 @@ def board_of(
         model_set=model_set,
         split=split,
         methods=methods,
-        benchmarks=[benchmark.name for benchmark in found.benchmarks] if found else None,
+        benchmarks=found.reported if found else None,
+        composed=found is None or bool(found.composites),
         grader=grader,
         samples=samples,
         prompt_mode=prompt_mode,

@@ -46,7 +46,7 @@ def run(
     """
     from bench.evaluation.experts import check_heads
     from bench.evaluation.questions import check_prompts, pools, remarks
-    from bench.models.loading import require_tokenizer
+    from bench.models.loading import require_reader
     from bench.recipe import parse_settings
     from bench.recipes import Asked, recipes_of
 
@@ -56,13 +56,15 @@ def run(
     recipes, refused = recipes_of(
         methods, Asked(chosen, suite, options, parse_settings(settings), data_split)
     )
-    check_heads(suite.benchmarks, dict(zip(chosen.experts, recipes[0].experts, strict=True)))
+    by_domain = dict(zip(chosen.experts, recipes[0].experts, strict=True))
+    check_heads(suite.benchmarks, by_domain, recipes[0].base)
     for model in (recipes[0].base, *recipes[0].experts):
-        require_tokenizer(model.path, model.name)
+        require_reader(model)
     asked = pools(suite, options)
     check_prompts(asked, [model.path for model in (recipes[0].base, *recipes[0].experts)])
     with opened(runs, db, say) as road:
         road.note_all(remarks(asked))
+        road.record_columns(suite)
         attempts = Attempts(road, alone=len(recipes) == 1)
         parents, name = _record_parents(road, recipes[0], chosen)
         merges = _merge_and_record(attempts, recipes, parents[0], name)
@@ -116,7 +118,7 @@ def _record_parents(road: Road, recipe: Recipe, chosen: ModelSet) -> tuple[list[
         rows.append(expert_row(label, model, mark, base, name))
         experts[label] = Expert(mark, model.name)
     road.record("checkpoints", rows)
-    return [target(row, base=base, experts=experts) for row in rows], name
+    return [target(row, base=base, experts=experts, base_name=recipe.base.name) for row in rows], name
 
 
 def _merge_and_record(
@@ -142,7 +144,7 @@ def _merge_and_record(
         if not result.reused:
             road.spool.append_many("layers", layer_rows(result))
         road.record("checkpoints", [row])
-        targets.append(target(row, base=base.fingerprint, experts=base.experts))
+        targets.append(target(row, base=base.fingerprint, experts=base.experts, base_name=base.base_name))
 
     for recipe, out in zip(recipes, outs, strict=True):
         attempts(recipe.label, partial(one, recipe, out))

@@ -1,7 +1,8 @@
 """Reported benchmarks that are made of others' scores: their unweighted mean, or the best of them.
 
-Which there are is recorded by runs (table `composites`); the numbers are made when somebody asks, from the same cells
-that a table would show of the parts. A missing part makes the whole missing.
+Which there are is recorded by runs (table `composites`, which lists all columns of a suite: one that is asked is its
+own only part); the numbers are made when somebody asks, from the same cells that a table would show of the parts. A
+missing part makes the whole missing.
 """
 
 from __future__ import annotations
@@ -44,9 +45,14 @@ class Composite:
     how: str
     parts: tuple[Part, ...]
 
+    @property
+    def plain(self) -> bool:
+        """It is a benchmark that is asked, made of nothing else."""
+        return self.parts == (Part(self.name),)
+
 
 def composites_of(query: Query, suite: str) -> dict[str, Composite]:
-    """Those of a suite that runs have recorded, by name, in the order in which they came."""
+    """The columns of a suite by name, plain ones too, in the order in which runs have recorded them."""
     rows = query("SELECT * FROM composites WHERE suite = $suite ORDER BY created_at, rowid", {"suite": suite})
     return {
         row["benchmark"]: Composite(
@@ -65,13 +71,21 @@ def asked_parts(columns: Iterable[str], composites: Mapping[str, Composite]) -> 
     return found
 
 
-def reported(benchmarks: Iterable[str], composites: Mapping[str, Composite]) -> list[str]:
-    """The columns of a table: each asked benchmark, or else what it is part of, in the order of the first part."""
-    columns: dict[str, None] = {}
-    for benchmark in benchmarks:
-        made = [c.name for c in composites.values() if benchmark in {part.benchmark for part in c.parts}]
-        columns |= dict.fromkeys(made or [benchmark])
-    return list(columns)
+def columns_of(measured: Iterable[str], recorded: Mapping[str, Composite]) -> tuple[str, ...]:
+    """The columns of a suite's table: those recorded, which leaves out what is asked beside them.
+
+    A suite of one domain shows what was measured; of one with several all are shown, because a mean over domains must
+    not lose one that nobody was asked.
+    """
+    found = set(measured)
+    if not recorded:
+        return tuple(measured)
+    several = len({one.domain for one in recorded.values()}) > 1
+    return tuple(
+        name
+        for name, one in recorded.items()
+        if several or any(part.benchmark in found for part in one.parts)
+    )
 
 
 def compose(composite: Composite, parts: Mapping[str, Cell | None]) -> Cell | None:

@@ -17,7 +17,7 @@ from results.board import Board, Flips, Row
 from results.cell import Cell
 from results.cells import cells_of, length_ratios, places_of, votes_elsewhere
 from results.chosen import Key, Record, budgets_of, comparable, elsewhere, is_asked, known_graders
-from results.composites import Composite, asked_parts, compose, composites_of, reported
+from results.composites import Composite, asked_parts, columns_of, compose, composites_of
 from results.database import Query
 from results.pairing import compared
 from results.retained import denominators
@@ -40,14 +40,12 @@ def leaderboard(
     prompt_mode: str | None = None,
     max_new_tokens: int | None = None,
     composed: bool = True,
-    domains: Mapping[str, str] | None = None,
 ) -> Board:
     """The board of a suite, or of one benchmark.
 
     `benchmarks` fixes the columns and their order, so that a benchmark nobody has run yet makes rows
-    incomplete; by default the columns are those of which any model set has a score, in the order they came, and
-    composites in place of their parts (not with `composed=False`: each name is then a benchmark that was asked).
-    `domains` has those of columns that nobody may have run yet.
+    incomplete; by default they are `columns_of` what any model set has scores of. Composites stand in place of their
+    parts; with `composed=False` each name is a benchmark that was asked.
     `methods` selects merged rows (bases and experts always stay). `paired=False` leaves out the comparison
     with the base. `grader` names the one whose numbers are shown; by default it is each benchmark's first. Scores
     of a sampled pool are those of the largest one that was scored, or of the largest of at most `samples` responses
@@ -61,9 +59,10 @@ def leaderboard(
             {"suite": suite, "split": split, "model_set": model_set},
         )
         scores = largest_pools(scores, samples)
-        composites = composites_of(query, suite) if composed else {}
+        recorded = composites_of(query, suite) if composed else {}
+        composites = {name: one for name, one in recorded.items() if not one.plain}
         stored = _measured(query, suite, split)
-        columns = tuple(benchmarks or reported(stored, composites))
+        columns = tuple(benchmarks or columns_of(stored, recorded))
         asked = asked_parts(columns, composites)
         graded = {part.benchmark for part in asked.values()}
         known = known_graders(scores, grader)
@@ -76,7 +75,8 @@ def leaderboard(
             query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
         )
         model_sets = tuple(sorted({c["model_set"] for c in checkpoints}))
-        domains = _domains(columns, {**stored, **(domains or {})}, composites)
+        named = {**stored, **{name: one.domain for name, one in recorded.items()}}
+        domains = {column: named[column] for column in columns if named.get(column)}
         divisors = {
             name: denominators(name, columns, domains, composites, cells, places) for name in model_sets
         }
@@ -117,13 +117,6 @@ def _measured(query: Query, suite: str, split: str) -> dict[str, str]:
         {"suite": suite, "split": split},
     )
     return {row["benchmark"]: row["domain"] for row in found}
-
-
-def _domains(
-    columns: Iterable[str], known: Mapping[str, str], composites: Mapping[str, Composite]
-) -> dict[str, str]:
-    found = {c: composites[c].domain if c in composites else known.get(c) for c in columns}
-    return {column: domain for column, domain in found.items() if domain}
 
 
 def _columns(

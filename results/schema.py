@@ -294,11 +294,12 @@ METHODS = Table(
 
 COMPOSITES = Table(
     "composites",
-    "A reported benchmark that is made of the scores of others; what it is made of is not reported by itself.",
+    "A column of a suite's table: a benchmark that is made of the scores of others, which are no columns then, or "
+    "one that is asked, whose only part it is itself.",
     ("suite", "benchmark"),
     (
         Field("suite", "VARCHAR", "suite"),
-        Field("benchmark", "VARCHAR", "name of the composite"),
+        Field("benchmark", "VARCHAR", "name of the column"),
         Field("title", "VARCHAR", "what it is"),
         Field("domain", "VARCHAR", "domain"),
         Field("how", "VARCHAR", "mean (unweighted) or max (the best)"),

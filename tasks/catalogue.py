@@ -42,5 +42,5 @@ def resolve(name: str) -> Suite:
     for suite in known.values():
         for benchmark in suite.benchmarks:
             if benchmark.name == name:
-                return replace(suite, benchmarks=(benchmark,))
+                return replace(suite, benchmarks=(benchmark,), composites=(), lm_eval=())
     raise UnknownName(name, [*known, *(b.name for suite in known.values() for b in suite.benchmarks)])
