@@ -21,6 +21,7 @@ ABOVE = 110.0
 REPLICATES = 2_000
 _SEED = 20_250_905
 _AGREE = 1e-6  # of a score and the share of right items that is said to be behind it
+_ROUNDING = 1e-9  # 0.55 / 0.5 is not above 110 %
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _reason(performance: Performance) -> str:
 
 
 def _said_of(performance: Performance, value: float, expert: float) -> Iterable[str]:
-    if value > ABOVE:
+    if value > ABOVE + _ROUNDING:
         yield f"{performance.benchmark}: {value:.1f} is above {ABOVE:.0f}"
     if performance.constant is not None and expert < performance.constant:
         yield (
