@@ -30,6 +30,7 @@ def evaluate_models(
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
     from bench.evaluation.questions import check_prompts, pools, remarks
+    from bench.lm_eval.suite import load_suite
 
     if rescore:
         from bench.rescore import rescore_models
@@ -44,13 +45,14 @@ def evaluate_models(
     checkpoints = [open_model(spec) for spec in named]
     asked = pools(suite, options)
     check_prompts(asked, [checkpoint.path for checkpoint in checkpoints])
+    tasks = load_suite(suite, options)
     with opened(runs, db, say) as road:
-        road.note_all(remarks(asked))
+        road.note_all([*remarks(asked), *(tasks.remarks if tasks else ())])
         road.record_columns(suite)
         targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
         _check_heads(road, targets, suite)
         for target in targets:
-            road.evaluate(target, asked, options)
+            road.evaluate(target, asked, options, tasks=tasks)
     sets = {target.model_set for target in targets}
     board = board_of(
         db, options.suite, split=options.split, model_set=sets.pop() if len(sets) == 1 else None,

@@ -46,6 +46,7 @@ def run(
     """
     from bench.evaluation.experts import check_heads
     from bench.evaluation.questions import check_prompts, pools, remarks
+    from bench.lm_eval.suite import load_suite
     from bench.models.loading import require_reader
     from bench.recipe import parse_settings
     from bench.recipes import Asked, recipes_of
@@ -62,16 +63,17 @@ def run(
         require_reader(model)
     asked = pools(suite, options)
     check_prompts(asked, [model.path for model in (recipes[0].base, *recipes[0].experts)])
+    tasks = load_suite(suite, options)
     with opened(runs, db, say) as road:
-        road.note_all(remarks(asked))
+        road.note_all([*remarks(asked), *(tasks.remarks if tasks else ())])
         road.record_columns(suite)
         attempts = Attempts(road, alone=len(recipes) == 1)
         parents, name = _record_parents(road, recipes[0], chosen)
         merges = _merge_and_record(attempts, recipes, parents[0], name)
         for target in parents:
-            road.evaluate(target, asked, options)
+            road.evaluate(target, asked, options, tasks=tasks)
         for target in merges:
-            attempts(target.name, partial(road.evaluate, target, asked, options))
+            attempts(target.name, partial(road.evaluate, target, asked, options, tasks=tasks))
     board = board_of(
         db, options.suite, split=options.split, model_set=name, prompt_mode=options.prompt_mode,
         max_new_tokens=options.max_new_tokens,
