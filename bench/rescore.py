@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bench.evaluation.target import EvalTarget
     from tasks.contract import Suite
 
+GRADED_BY_LM_EVAL = (
+    "graded by lm-eval: the command without --rescore grades what is stored, and asks only what is not"
+)
 SHORTEST_FINGERPRINT = 6  # characters of a fingerprint that may stand for it
 
 
@@ -31,10 +34,15 @@ def rescore_models(
 
     suite = chosen_suite(options)
     check_numbers(options)
+    through = [task.name for task in suite.lm_eval if not task.beside]
+    if through and not suite.benchmarks:
+        raise BadInput(f"{', '.join(through)}: {GRADED_BY_LM_EVAL}")
     failed: dict[str, str] = {}
     model_sets = set()
     with opened(runs, db, say) as road:
         check_stored_set(road.store, models)
+        if through:
+            road.note(f"{', '.join(through)}: {GRADED_BY_LM_EVAL}")
         road.record_columns(suite)
         stored = stored_targets(road.store, [b.name for b in suite.benchmarks], models)
         if not stored:

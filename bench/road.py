@@ -6,7 +6,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,10 @@ from bench.errors import unknown
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
+    from bench.evaluation.held import HeldEngine
     from bench.evaluation.questions import Pool
     from bench.evaluation.target import EvalTarget
+    from bench.lm_eval.suite import SuiteTasks
     from bench.merging.merge import Place
     from results.board import Board
     from results.spool import Spool
@@ -74,20 +76,42 @@ class Road:
 
         self.record("composites", composite_rows(suites().get(suite.name, suite)))
 
-    def evaluate(self, target: EvalTarget, asked: list[Pool], options: EvalOptions) -> None:
-        """Evaluate one model and say what was done."""
+    def evaluate(
+        self, target: EvalTarget, asked: list[Pool], options: EvalOptions, *, tasks: SuiteTasks | None = None
+    ) -> None:
+        """Evaluate one model and say what was done. One engine answers what lm-eval asks (`tasks`) and the rest."""
         from bench.engines import engine_identity
         from bench.evaluation.evaluate import evaluate, with_engine
+        from bench.evaluation.held import HeldEngine
 
         options, why = with_engine(target, asked, options)
         if why is not None and (said := f"engine {options.engine}: {why}") not in self.summary:
             self.note(said)
-        report = evaluate(target, asked, options, store=self.store, spool=self.spool)
+        with closing(HeldEngine(target.path, options)) as held:
+            if tasks is not None:
+                self._through_lm_eval(target, tasks, options, held)
+            if not asked:
+                return
+            report = evaluate(target, asked, options, store=self.store, spool=self.spool, held=held)
         self.note(report.sentence())
         if report.generated:  # what was chosen for us, now that it is known
             _, dtype = engine_identity(options.engine, target.path, **options.engine_options())
             self.facts.update(
                 engine=options.engine, dtype=dtype, batch_size=report.batch_size, threads=report.threads
+            )
+
+    def _through_lm_eval(
+        self, target: EvalTarget, tasks: SuiteTasks, options: EvalOptions, held: HeldEngine
+    ) -> None:
+        from bench.lm_eval.suite import answer_suite
+
+        self.note(answer_suite(target, tasks, options, held=held, store=self.store, spool=self.spool))
+        if engine := held.loaded:
+            self.facts.update(
+                engine=options.engine,
+                dtype=engine.dtype,
+                batch_size=engine.batch_size,
+                threads=engine.threads,
             )
 
 

@@ -59,6 +59,11 @@ def chosen_suite(options: EvalOptions) -> Suite:
             raise unknown(f"split of {benchmark.name}", options.split, benchmark.splits)
         if options.prompt_mode is not None and options.prompt_mode not in benchmark.prompts:
             raise unknown(f"prompt mode of {benchmark.name}", options.prompt_mode, benchmark.prompts)
+    for task in suite.lm_eval:
+        if options.split != "test" and not task.beside:
+            raise unknown(
+                f"split of {task.name} (what lm-eval scores is its test split here)", options.split, ["test"]
+            )
     if options.dtype is not None and options.dtype not in DTYPES:
         raise unknown("dtype", options.dtype, DTYPES)
     if options.data_dir is not None and not options.data_dir.is_dir():

@@ -234,24 +234,24 @@ class Benchmark:
 class LmEvalTask:
     """A task of lm-eval, or a group of them, as one benchmark of a suite.
 
-    `task` is lm-eval's name and `folder` where its files are: a folder of lm-eval's own tasks, or a path of ours.
+    `task` is lm-eval's name and `folders` where its files are: folders of lm-eval's own tasks, or paths of ours.
     The score of the benchmark is `metric` under `filter`; everything else that is measured is stored beside it.
     All documents of a group are one benchmark, in which each task is a group of samples. `num_fewshot` None is the
-    task's own number of examples; `size` is the number of questions where it is known; `settings` are fields of the
-    task's configuration that are set otherwise, in which {dataset_name} stands for the task's own. `percent` says
+    task's own number of examples; `size` is the number of questions where it is known. `data` has the arguments of
+    `datasets.load_dataset` where they are not the task's own; {name} in them is its dataset_name. `percent` says
     that lm-eval gives its metrics in per cent. One that is `beside` is asked only where it is named.
     """
 
     name: str
     task: str
-    folder: str | Path
+    folders: tuple[str | Path, ...]
     metric: str
     title: str
     domain: str
     filter: str = "none"
     num_fewshot: int | None = None
     size: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     percent: bool = False
     beside: bool = False
 

@@ -13,7 +13,7 @@ from bench.errors import BadInput
 from bench.evaluation.questions import Ask, Pool
 from bench.identity import digest, document_hash, seed_of, text_hash
 from bench.lm_eval import PREFIX, SUITE
-from tasks.contract import Benchmark, Draw, Grader, Sample, Sampling, Source
+from tasks.contract import Benchmark, Draw, Grader, LmEvalTask, Sample, Sampling, Source
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -43,8 +43,23 @@ SCORING = (
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the rows of a task belong that a suite asks.
+
+    `scored` is the suite's benchmark, `group` what the task is called among those of one benchmark, `source` the
+    local data that it reads instead of its own, `grader_version` the one that all tasks of the benchmark share.
+    """
+
+    suite: str
+    scored: LmEvalTask
+    group: str | None = None
+    source: Source | None = None
+    grader_version: str | None = None
+
+
+@dataclass(frozen=True)
 class Asked:
-    """A task of lm-eval as a benchmark of ours.
+    """A task of lm-eval as a benchmark of ours, or as a part of one where a suite asks it (`place`).
 
     `chat` says whether its prompts go through the chat template, `budget` is the one that replaces its own.
     """
@@ -52,16 +67,27 @@ class Asked:
     task: Task
     chat: bool = False
     budget: int | None = None
+    place: Place | None = None
 
     @cached_property
     def name(self) -> str:
         """lm-eval's name of the task."""
         return str(self.task.config.task)
 
+    @property
+    def suite(self) -> str:
+        """The suite that its rows are stored under."""
+        return self.place.suite if self.place else SUITE
+
     @cached_property
     def split(self) -> str:
-        """`test` is what lm-eval scores as the test docs, whatever its dataset calls them."""
-        return "test" if self.task.has_test_docs() else "validation"
+        """`test` is what lm-eval scores as test docs, whatever its dataset calls them; of a suite, what it scores."""
+        return "test" if self.place or self.task.has_test_docs() else "validation"
+
+    @cached_property
+    def docs(self) -> Any:
+        """The documents that lm-eval scores, as its task prepared them once."""
+        return getattr(self.task, "task_docs", None) or self.task.eval_docs
 
     @property
     def prompt_mode(self) -> str:
@@ -71,8 +97,10 @@ class Asked:
     @cached_property
     def source(self) -> Source:
         """Dataset and the revision that was read: the Hub's commit, else a hash of the documents."""
+        if self.place and self.place.source:
+            return self.place.source
         config = self.task.config
-        data = self.task.eval_docs
+        data = self.docs
         info = getattr(data, "info", None)
         read = [str(url) for url in (getattr(info, "download_checksums", None) or {})]
         commits = {url.split("@")[1].split("/")[0] for url in read if url.startswith("hf://") and "@" in url}
@@ -82,15 +110,20 @@ class Asked:
     @cached_property
     def expected_n(self) -> int:
         """Documents of the whole split."""
-        return len(self.task.eval_docs)
+        return len(self.docs)
 
     @cached_property
     def grader_version(self) -> str:
         """Version of lm-eval, and a hash of what of the task's configuration decides a verdict."""
-        from importlib.metadata import version
+        if self.place and self.place.grader_version:
+            return self.place.grader_version
+        return graded_by([self.scoring])
 
+    @cached_property
+    def scoring(self) -> dict[str, Any]:
+        """What of the task's configuration decides a verdict."""
         config = self.task.dump_config()
-        return f"{version('lm_eval')}-{digest({key: config.get(key) for key in SCORING}, 4)}"
+        return {key: config.get(key) for key in SCORING}
 
     def document(self, doc: Mapping[str, Any]) -> str:
         """Identity of a document: all of it, because its other columns decide how the answer is judged."""
@@ -103,25 +136,35 @@ class Asked:
     @cached_property
     def benchmark(self) -> Benchmark:
         """The benchmark that its rows are stored under."""
+        scored = self.place.scored if self.place else None
         return Benchmark(
-            name=f"{PREFIX}{self.name}",
-            title=f"{self.name} of lm-eval",
+            name=scored.name if scored else f"{PREFIX}{self.name}",
+            title=scored.title if scored else f"{self.name} of lm-eval",
             version=str(self.task.VERSION),
             load=lambda split, data_dir: (self._samples(), self.source),
             splits=(self.split,),
             prompts={},  # lm-eval builds them
             protocols=(),
             grader=_graded_elsewhere,
-            domain=SUITE,
+            domain=scored.domain if scored else SUITE,
         )
 
     def sample(self, place: int, doc: Mapping[str, Any], part: int = 0) -> Sample:
         """A document, by its place in the split; `part` counts the requests that a task makes of one document."""
-        id = f"{place}.{part}" if part else str(place)
-        return Sample(id, str(self.task.doc_to_text(doc)), self.target(doc))
+        group = self.place.group if self.place else None
+        id = (f"{group}/" if group else "") + (f"{place}.{part}" if part else str(place))
+        return Sample(id, str(self.task.doc_to_text(doc)), self.target(doc), group=group)
 
     def _samples(self) -> list[Sample]:
-        return [self.sample(place, doc) for place, doc in enumerate(self.task.eval_docs)]
+        return [self.sample(place, doc) for place, doc in enumerate(self.docs)]
+
+
+def graded_by(scoring: Sequence[Mapping[str, Any]]) -> str:
+    """Version of the grader that lm-eval is for tasks of one benchmark: its own, and a hash of how they score."""
+    from importlib.metadata import version
+
+    marks = sorted({digest(dict(one), 4) for one in scoring})
+    return f"{version('lm_eval')}-{marks[0] if len(marks) == 1 else digest(marks, 4)}"
 
 
 def _graded_elsewhere() -> Grader:
@@ -188,7 +231,7 @@ def _pool(asked: Asked, sampling: Sampling, asks: list[Ask]) -> Pool:
     if asked.budget is not None:  # as elsewhere: what another budget gives does not replace the usual numbers
         name += f"@{asked.budget}"
     return Pool(
-        suite=SUITE,
+        suite=asked.suite,
         benchmark=asked.benchmark,
         draw=Draw(name, sampling, 1 + max(ask.index for ask in asks)),
         split=asked.split,

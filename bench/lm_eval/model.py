@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,11 @@ from bench.engines.texts import load_tokenizer
 from bench.errors import BadInput
 from bench.evaluation.answering import answered
 from bench.evaluation.fitting import check_lengths
+from bench.evaluation.held import HeldEngine
 from bench.evaluation.progress import bar
 from bench.evaluation.questions import Ask, Pool
 from bench.lm_eval.asking import Asked, pools_of
+from bench.lm_eval.given import Given, likelihoods, pools_of_given, scored
 
 if TYPE_CHECKING:
     from bench.engines.contract import Engine
@@ -39,7 +40,7 @@ class EngineLM(LM):
     """One checkpoint behind one engine, for all tasks of a run. The engine is loaded when a response is missing.
 
     `pools` holds what each task asked, `rows` its responses by id, `reused` how many of them were stored before.
-    Use it as a context manager: leaving it closes the engine.
+    Use it as a context manager: leaving it closes the engine, unless it was lent one that others ask too (`held`).
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class EngineLM(LM):
         *,
         store: Store,
         spool: Spool,
+        held: HeldEngine | None = None,
     ) -> None:
         super().__init__()
         self.target = target
@@ -63,25 +65,32 @@ class EngineLM(LM):
         self.pools: dict[str, list[tuple[Pool, list[str]]]] = defaultdict(list)
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.generated, self.reused, self.tokens, self.seconds = 0, 0, 0, 0.0
-        self._open = ExitStack()
+        self.held = held or HeldEngine(target.path, options)
+        self._owns = held is None
 
     def __enter__(self) -> EngineLM:
         return self
 
     def __exit__(self, *how: object) -> None:
-        self._open.close()
+        if self._owns:
+            self.held.close()
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
         """The loaded engine."""
-        engine = engines.load(self.options.engine, self.target.path, **self.options.engine_options())
-        self._open.callback(engine.close)
-        return engine
+        return self.held.get()
 
     @property
     def loaded(self) -> Engine | None:
         """The engine, if anything had to be generated."""
-        return self.__dict__.get("engine")
+        return self.held.loaded
+
+    def said(self) -> str:
+        """What was generated and what was there, for people."""
+        speed = f" in {self.seconds:.1f} s ({self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s)"
+        return (
+            f"{self.generated:,} responses generated{speed if self.generated else ''}, {self.reused:,} reused"
+        )
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The texts of `requests`, in order: stored ones, and the rest generated now.
@@ -95,23 +104,29 @@ class EngineLM(LM):
             self.pools[pool.benchmark.name].append((pool, own))
             ids |= dict(zip(places, own, strict=True))
             missing |= {id: (pool, ask) for id, ask in zip(own, pool.asks, strict=True)}
-        self.store.ingest()
-        stored = {row["response_id"]: row for row in self.store.fetch("responses", missing)}
-        self.rows |= stored
-        self.reused += len(stored)
+        stored = self._stored(missing)
         self._generate({id: asks for id, asks in missing.items() if id not in stored}, show=not disable_tqdm)
         return [self.rows[ids[place]]["text"] for place in range(len(requests))]
 
+    def _stored(self, ids: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of the responses that are stored already; they are kept in `rows`."""
+        self.store.ingest()
+        stored = {row["response_id"]: row for row in self.store.fetch("responses", ids)}
+        self.rows |= stored
+        self.reused += len(stored)
+        return stored
+
     def _generate(self, missing: Mapping[str, tuple[Pool, Ask]], *, show: bool) -> None:
-        """Answer what is missing; every response is spooled as soon as it is finished."""
-        if not missing:
-            return
-        check_lengths([*missing.values()], self.target.path, ADVICE)
-        engine = self.engine
+        """Answer what is missing."""
+        if missing:
+            check_lengths([*missing.values()], self.target.path, ADVICE)
+            self._keep("answering", len(missing), answered(self.target, self.engine, missing), show=show)
+
+    def _keep(self, doing: str, total: int, found: Iterator[list[dict[str, Any]]], *, show: bool) -> None:
+        """Every response is spooled as soon as it is finished."""
         started = time.perf_counter()
-        title = f"{self.target.name}: answering"
-        with bar(title, len(missing), show=show) as advance:
-            for rows in answered(self.target, engine, missing):
+        with bar(f"{self.target.name}: {doing}", total, show=show) as advance:
+            for rows in found:
                 self.spool.append_many("responses", rows)
                 self.rows |= {row["response_id"]: row for row in rows}
                 self.generated += len(rows)
@@ -122,11 +137,41 @@ class EngineLM(LM):
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(log probability, whether greedy decoding would write it) of each continuation of a context, in order.
 
-        Likelihoods are not stored: a run that goes on takes them again.
+        Stored ones, and the rest taken now: those of one document are one response.
         """
-        pairs = [(str(context), str(text)) for context, text in (request.args for request in requests)]
-        found = self._likelihoods(requests, pairs, show=not disable_tqdm)
-        return [(one.log_probability, one.is_greedy) for one in found]
+        pools = []
+        missing: dict[str, tuple[Pool, Ask, Given]] = {}
+        for pool, given in pools_of_given(requests, self.asked, self._without_bos):
+            own = pool.ids(self.target.fingerprint, self.family, self.dtype)
+            self.pools[pool.benchmark.name].append((pool, own))
+            pools.append((given, own))
+            missing |= {id: (pool, ask, one) for id, ask, one in zip(own, pool.asks, given, strict=True)}
+        stored = self._stored(missing)
+        self._score({id: asks for id, asks in missing.items() if id not in stored}, show=not disable_tqdm)
+        found = {
+            place: value
+            for given, own in pools
+            for one, id in zip(given, own, strict=True)
+            for places, value in zip(one.places, likelihoods(self.rows[id]["text"]), strict=True)
+            for place in places
+        }
+        return [found[place] for place in range(len(requests))]
+
+    def _score(self, missing: Mapping[str, tuple[Pool, Ask, Given]], *, show: bool) -> None:
+        """Take the likelihoods that are missing. What the engine refuses is said of the tasks."""
+        if not missing:
+            return
+        try:
+            found = scored(self.target, self.engine, missing)
+            self._keep("log-likelihoods", len(missing), found, show=show)
+        except BadInput as error:
+            names = {str(pool.benchmark.name): None for pool, _, _ in missing.values()}
+            raise self._refused(names, error) from error
+
+    def _refused(self, names: Mapping[str, Any], error: BadInput) -> BadInput:
+        return BadInput(
+            f"{', '.join(names)} asks for log-likelihoods, and engine {self.family} says: {error}"
+        )
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log probability of each whole text, in order.
@@ -145,20 +190,17 @@ class EngineLM(LM):
     def _likelihoods(
         self, requests: Sequence[Instance], pairs: Sequence[tuple[str, str]], *, show: bool
     ) -> list[Likelihood]:
-        """The likelihoods of (context, continuation) in order. What the engine refuses is said of the task."""
+        """The likelihoods of (context, continuation) in order, which are not stored."""
         asked = [Continuation(str(place), *pair) for place, pair in enumerate(pairs)]
         found: dict[str, Likelihood] = {}
-        title = f"{self.target.name}: log-likelihoods"
-        with bar(title, len(asked), show=show) as advance:
+        with bar(f"{self.target.name}: log-likelihoods", len(asked), show=show) as advance:
             try:
                 for group in self.engine.loglikelihood(asked):
                     found |= {one.request.id: one for one in group}
                     advance(len(group))
             except BadInput as error:
-                names = ", ".join(dict.fromkeys(str(request.task_name) for request in requests))
-                raise BadInput(
-                    f"{names} asks for log-likelihoods, and engine {self.family} says: {error}"
-                ) from error
+                names = {str(request.task_name): None for request in requests}
+                raise self._refused(names, error) from error
         return [found[one.id] for one in asked]
 
     @cached_property

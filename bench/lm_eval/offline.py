@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
+from bench.lm_eval.squad import SquadV2
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
@@ -22,7 +23,8 @@ USING_PUNKT = {"length_constraints:number_sentences", "change_case:capital_word_
 def nothing_fetched() -> Iterator[list[str]]:
     """While it lasts, no code of a metric comes from the Hub and no data of nltk; yields the metrics refused.
 
-    `evaluate.load` takes a metric from a folder of this machine, or runs code that it fetches: that is refused.
+    `evaluate.load` takes a metric from a folder of this machine, or runs code that it fetches: that is refused, but
+    for `squad_v2`, which is here.
     Tasks that need data of nltk download them when they are loaded, and go on where they cannot: so do these.
     """
     import evaluate
@@ -32,6 +34,8 @@ def nothing_fetched() -> Iterator[list[str]]:
     refused: list[str] = []
 
     def local(path: str, *args: Any, **kwargs: Any) -> Any:
+        if path == "squad_v2":
+            return SquadV2()
         if Path(path).exists():
             return load(path, *args, **kwargs)
         refused.append(path)
@@ -55,7 +59,7 @@ def not_ours(metric: str) -> str:
 def check_punkt(tasks: dict[str, Task], limit: int | None) -> None:
     """Refuse, before anything is generated, instructions of ifeval whose checkers lack nltk's data."""
     for name, task in tasks.items():
-        docs = task.eval_docs
+        docs = getattr(task, "task_docs", None) or task.eval_docs  # prepared once already
         if "instruction_id_list" not in getattr(docs, "column_names", ()):
             continue
         asked = {id for ids in docs[:limit]["instruction_id_list"] for id in ids}

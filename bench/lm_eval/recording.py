@@ -1,108 +1,29 @@
-"""What lm-eval measured, as our rows: a verdict for each metric of each response, a score for each aggregate."""
+"""What lm-eval measured, as our rows: a score for each metric that it aggregates, and those that tables show."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.evaluation.experts import expert_of
 from bench.evaluation.grading import Graded, score
 from bench.evaluation.questions import Pool
 from bench.evaluation.target import EvalTarget
-from bench.lm_eval import PREFIX, SUITE
-from bench.lm_eval.asking import Asked
+from bench.lm_eval import PREFIX
+from bench.lm_eval.given import DRAW as GIVEN
 from bench.lm_eval.model import EngineLM
+from bench.lm_eval.verdicts import Measured, correct, shown_pools
 from results.scores import document_set, lengths
 
+if TYPE_CHECKING:
+    pass
+
 Row = dict[str, Any]
-FOUND_NOTHING = "[invalid]"  # what lm-eval's filters put where their pattern matched nothing
-LONGEST = 500  # characters of an extracted answer that a verdict keeps: the response has all of it
-# Metrics that are right or wrong, though their values are written as numbers.
-RIGHT_OR_WRONG = {"exact_match", "acc", "acc_norm", "em", "pass@1", "math_verify"}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What lm-eval made of one task: a sample for each document and filter, and the aggregated metrics."""
-
-    asked: Asked
-    samples: Sequence[Mapping[str, Any]]
-    aggregated: Mapping[str, Any]
-
-    @cached_property
-    def metrics(self) -> list[tuple[str, str]]:
-        """(filter, metric) of what was measured on each document, in lm-eval's order."""
-        return list(dict.fromkeys((s["filter"], metric) for s in self.samples for metric in s["metrics"]))
-
-    def values(self, filter: str, metric: str) -> list[Any]:
-        """The metric's value on each document that has one."""
-        return [s[metric] for s in self.samples if s["filter"] == filter and metric in s["metrics"]]
-
-    def grader(self, filter: str, metric: str) -> str:
-        """Name of the grader that a metric is; with several of one filter the metric tells them apart."""
-        name = f"{PREFIX}{self.asked.name}:{filter}"
-        return name if sum(f == filter for f, _ in self.metrics) == 1 else f"{name}:{metric}"
-
-
-def verdict_rows(measured: Measured, lm: EngineLM) -> list[Row]:
-    """One verdict for each metric of each document that was answered once.
-
-    What is measured on a pool of responses is a verdict on none of them: it is in the scores.
-    """
-    responses = _responses(measured, lm)
-    rows = {}
-    for sample in measured.samples:
-        own = responses.get(str(sample["doc_id"]), [])
-        if len(own) != 1:
-            continue
-        for metric in sample["metrics"]:
-            row = {
-                "response_id": own[0],
-                "grader": measured.grader(sample["filter"], metric),
-                "grader_version": measured.asked.grader_version,
-                "correct": correct(metric, sample[metric]),
-                "extracted": _extracted(sample["filtered_resps"]),
-                "vote": None,
-                "why": f"{metric} = {_plain(sample[metric])}",
-            }
-            rows[own[0], row["grader"]] = row
-    return list(rows.values())
-
-
-def correct(metric: str, value: Any) -> bool | None:
-    """Right or wrong, where the metric says so: a truth value, or 0 and 1 of a metric that has no other."""
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, bool):
-        return value
-    return bool(value) if metric in RIGHT_OR_WRONG and value in (0, 1) else None
-
-
-def _responses(measured: Measured, lm: EngineLM) -> dict[str, list[str]]:
-    """Response ids by document. A task that makes several requests of a document has several."""
-    found: dict[str, list[str]] = {}
-    for pool, ids in lm.pools.get(measured.asked.benchmark.name, []):
-        for ask, id in zip(pool.asks, ids, strict=True):
-            found.setdefault(ask.sample.id.partition(".")[0], []).append(id)
-    return found
-
-
-def _extracted(filtered: Sequence[Any]) -> str | None:
-    """What the filter found in the answer; None where it found nothing."""
-    first = filtered[0] if filtered else None
-    text = None if first is None else str(first)
-    return None if text == FOUND_NOTHING else text and text[:LONGEST]
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v))
 
 
 def scores(measured: Measured, lm: EngineLM, target: EvalTarget, verdicts: Iterable[Row]) -> list[Row]:
     """Every aggregated metric under lm-eval's name, and what the leaderboard reads: accuracy and lengths."""
-    common = _common(measured, lm, target)
+    common = common_of(measured, lm, target)
     by_key = {
         (row["metric"], row["grader"]): row
         for row in (*_board_rows(measured, lm, common, verdicts), *_metric_rows(measured, common))
@@ -110,22 +31,22 @@ def scores(measured: Measured, lm: EngineLM, target: EvalTarget, verdicts: Itera
     return list(by_key.values())
 
 
-def _common(measured: Measured, lm: EngineLM, target: EvalTarget) -> Row:
+def common_of(measured: Measured, lm: EngineLM, target: EvalTarget) -> Row:
     asked = measured.asked
     expert = expert_of(target.experts, asked.benchmark.domain)
-    pools = lm.pools.get(asked.benchmark.name)
+    pools = shown_pools(lm, asked.benchmark.name)
     documents = {asked.document(sample["doc"]) for sample in measured.samples}
     return {
         "checkpoint": target.fingerprint,
         "model_set": target.model_set,
         "base": target.base,
         "expert": expert.fingerprint if expert else None,
-        "suite": SUITE,
+        "suite": asked.suite,
         "domain": asked.benchmark.domain,
         "benchmark": asked.benchmark.name,
         "benchmark_version": asked.benchmark.version,
         "split": asked.split,
-        "draw": pools[0][0].draw.name if pools else "loglikelihood",
+        "draw": pools[0][0].draw.name if pools else GIVEN.name,
         "n": len({sample["doc_id"] for sample in measured.samples}),
         "expected_n": asked.expected_n,
         "document_set": document_set(documents),
@@ -158,7 +79,7 @@ def group_scores(
     target: EvalTarget,
 ) -> list[Row]:
     """The metrics that lm-eval aggregates over the tasks of a group, as scores of a benchmark of the group's name."""
-    commons = [_common(member, lm, target) for member in members]
+    commons = [common_of(member, lm, target) for member in members]
     documents = {one.asked.document(sample["doc"]) for one in members for sample in one.samples}
     own = {
         "benchmark": f"{PREFIX}{name}",
@@ -203,7 +124,7 @@ def _board_rows(measured: Measured, lm: EngineLM, common: Row, verdicts: Iterabl
         for filter, metric in measured.metrics
         if all(correct(metric, value) is not None for value in measured.values(filter, metric))
     ]
-    pools = lm.pools.get(measured.asked.benchmark.name, [])
+    pools = shown_pools(lm, measured.asked.benchmark.name)
     judged: dict[str, dict[str, Any]] = {measured.grader(*names): {} for names in metrics}
     for row in verdicts:
         judged.get(row["grader"], {})[row["response_id"]] = row

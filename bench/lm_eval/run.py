@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +15,8 @@ from bench.engines.served import check_one_model
 from bench.errors import BadInput, unknown
 from bench.evaluation.grading import new_scores
 from bench.lm_eval import SUITE
-from bench.lm_eval.bars import no_foreign_bars
-from bench.lm_eval.offline import (
-    check_punkt,
-    missing_nltk_data,
-    nltk_advice,
-    nothing_fetched,
-    steady_language_detection,
-)
+from bench.lm_eval.measuring import evaluated
+from bench.lm_eval.offline import check_punkt
 from bench.lm_eval.tasks import check_kinds, load_tasks, require_lm_eval
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions
@@ -32,8 +24,8 @@ from bench.suites import EvalOptions
 if TYPE_CHECKING:
     from bench.evaluation.target import EvalTarget
     from bench.lm_eval.model import EngineLM
-    from bench.lm_eval.recording import Measured
     from bench.lm_eval.tasks import Loaded
+    from bench.lm_eval.verdicts import Measured
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ def _evaluate(
     """One model: lm-eval asks through our engine and measures, its rows are spooled."""
     from bench.lm_eval.asking import Asked
     from bench.lm_eval.model import EngineLM
-    from bench.lm_eval.recording import Measured
+    from bench.lm_eval.verdicts import Measured
 
     started = time.perf_counter()
     tasks = {
@@ -115,7 +107,14 @@ def _evaluate(
     if why:
         road.note(f"{target.name}: engine {taken} ({why})")
     with EngineLM(target, options, tasks, store=road.store, spool=road.spool) as lm:
-        found = _results(lm, loaded, asked, options)
+        found = evaluated(
+            lm,
+            loaded.specs,
+            options,
+            manager=loaded.manager,
+            num_fewshot=asked.num_fewshot,
+            apply_chat_template=asked.apply_chat_template,
+        )
         measured = [
             Measured(task, found["samples"][name], found["results"][name]) for name, task in tasks.items()
         ]
@@ -126,39 +125,6 @@ def _evaluate(
                 engine=lm.family, dtype=lm.dtype, batch_size=lm.loaded.batch_size, threads=lm.loaded.threads
             )
     return [row for one in measured for row in _table(target, one)]
-
-
-def _results(lm: EngineLM, loaded: Loaded, asked: LmEvalOptions, options: EvalOptions) -> Mapping[str, Any]:
-    """lm-eval's own evaluation of this model."""
-    import lm_eval
-
-    steady_language_detection()
-    budget = {} if options.max_new_tokens is None else {"max_gen_toks": options.max_new_tokens}
-    with (
-        nothing_fetched(),
-        no_foreign_bars(),
-        redirect_stdout(sys.stderr),
-    ):  # tasks print; our output may be JSON
-        try:
-            found = lm_eval.simple_evaluate(
-                model=lm,
-                tasks=list(loaded.specs),
-                task_manager=loaded.manager,  # without it all tasks of lm-eval are indexed once more
-                num_fewshot=asked.num_fewshot,
-                limit=options.limit,
-                apply_chat_template=asked.apply_chat_template,
-                gen_kwargs=budget or None,
-                log_samples=True,
-            )
-        except LookupError as error:
-            missing = missing_nltk_data(error)
-            if missing is None:
-                raise
-            raise BadInput(
-                f"a task is graded with data of nltk that are not on this machine ({missing}); the responses are "
-                f"kept. {nltk_advice(missing)}"
-            ) from error
-    return dict(found or {})
 
 
 def _groups(found: Mapping[str, Any], loaded: Loaded, measured: list[Measured]) -> list[tuple[Any, ...]]:
@@ -175,18 +141,13 @@ def _record(
     road: Road, target: EvalTarget, lm: EngineLM, measured: list[Measured], groups: list[tuple[Any, ...]]
 ) -> int:
     """Spool verdicts and scores that say something new; the number of new verdicts."""
-    from bench.lm_eval.recording import group_scores, scores, verdict_rows
+    from bench.lm_eval.recording import group_scores, scores
+    from bench.lm_eval.verdicts import new_verdicts, verdict_rows
 
     judged, scored = 0, []
     for one in measured:
         verdicts = verdict_rows(one, lm)
-        stored = {
-            (row["response_id"], row["grader"]): row
-            for row in road.store.fetch(
-                "verdicts", {row["response_id"] for row in verdicts}, grader_version=one.asked.grader_version
-            )
-        }
-        new = [row for row in verdicts if _differs(row, stored.get((row["response_id"], row["grader"])))]
+        new = new_verdicts(verdicts, road.store, one.asked.grader_version)
         road.spool.append_many("verdicts", new)
         judged += len(new)
         scored += scores(one, lm, target, verdicts)
@@ -197,18 +158,8 @@ def _record(
     return judged
 
 
-def _differs(row: Mapping[str, Any], stored: Mapping[str, Any] | None) -> bool:
-    return stored is None or any(stored[name] != value for name, value in row.items())
-
-
 def _sentence(target: EvalTarget, lm: EngineLM, judged: int, seconds: float) -> str:
-    speed = (
-        f" in {lm.seconds:.1f} s ({lm.tokens / max(lm.seconds, 1e-9):,.0f} tokens/s)" if lm.generated else ""
-    )
-    return (
-        f"{target.name}: {lm.generated:,} responses generated{speed}, {lm.reused:,} reused; "
-        f"{judged:,} new verdicts; {seconds:.1f} s"
-    )
+    return f"{target.name}: {lm.said()}; {judged:,} new verdicts; {seconds:.1f} s"
 
 
 def _table(target: EvalTarget, measured: Measured) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ pytest.importorskip("lm_eval", reason="lm-eval is not installed: the extra lm-ev
 
 from bench.errors import BadInput  # noqa: E402
 from bench.identity import text_hash  # noqa: E402
-from bench.lm_eval.recording import correct  # noqa: E402
 from bench.lm_eval.tasks import _unknown  # noqa: E402
+from bench.lm_eval.verdicts import correct  # noqa: E402
 from bench.models.checkpoint import locate  # noqa: E402
 from bench.road import board_of  # noqa: E402
 from tests.bench import lm_eval_tasks as made  # noqa: E402

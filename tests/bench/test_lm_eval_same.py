@@ -97,7 +97,8 @@ def test_scores_of_tasks_that_choose_and_that_only_read(tmp_path: Path) -> None:
     assert compared(report, theirs) == 3
     values = {row["metric"]: row["value"] for row in report.measured}
     assert 0 < values["acc"] < 1 and math.isfinite(values["word_perplexity"])
-    assert made.stored(tmp_path / "runs", "SELECT * FROM responses") == []
+    answers = made.stored(tmp_path / "runs", "SELECT * FROM responses")
+    assert len(answers) == 12 and {row["finish_reason"] for row in answers} == {"likelihood"}
     (accuracy,) = made.stored(tmp_path / "runs", "SELECT * FROM current_scores WHERE metric = 'accuracy'")
     assert accuracy["value"] == pytest.approx(values["acc"]) and accuracy["draw"] == "loglikelihood"
 
