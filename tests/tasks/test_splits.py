@@ -8,12 +8,20 @@ from collections import Counter
 
 import pytest
 
+from bench.evaluation.grading import verdicts_of
 from tasks.catalogue import suites
-from tasks.contract import Benchmark
+from tasks.contract import Answer, Benchmark, Example, Sample
 from tasks.splits import distinct, refuse_test, split_of, stream, stream_seed
 
-GENERATED = ("mini_l2s", "mini_skills", "mini_glue")
-WITH_EXAMPLES = [b for suite in suites().values() for b in suite.benchmarks if b.examples is not None]
+GENERATED = ("mini_l2s", "mini_skills", "mini_glue", "mini_mergebench", "mini_clip")
+WITH_EXAMPLES = [b for name in GENERATED for b in suites()[name].benchmarks if b.examples is not None]
+
+
+def shown(benchmark: Benchmark, item: Sample | Example) -> str:
+    """What a model sees of a sample or an example, as text: the image by its digest, else the prompt."""
+    if item.image is not None:
+        return item.image.digest
+    return item.prompt if isinstance(item, Example) else str(next(iter(benchmark.prompts.values()))(item))
 
 
 def test_generated_suites_have_examples() -> None:
@@ -24,16 +32,16 @@ def test_generated_suites_have_examples() -> None:
 @pytest.mark.parametrize("benchmark", WITH_EXAMPLES, ids=lambda benchmark: benchmark.name)
 def test_examples_are_of_their_split_and_never_of_the_test_split(benchmark: Benchmark) -> None:
     assert benchmark.examples is not None
-    prompt = next(iter(benchmark.prompts.values()))
     asked = {
-        split: {prompt(sample) for sample in benchmark.load(split, None)[0]}
+        split: {shown(benchmark, sample) for sample in benchmark.load(split, None)[0]}
         for split in ("train", "validation", "test")
     }
     for split, other in (("train", "validation"), ("validation", "train")):
         found = benchmark.examples(split, None)
         assert len(found) >= 60
-        assert {example.prompt for example in found} <= asked[split]
-        assert not {example.prompt for example in found} & (asked["test"] | asked[other])
+        seen = {shown(benchmark, example) for example in found}
+        assert seen <= asked[split]
+        assert not seen & (asked["test"] | asked[other])
     with pytest.raises(ValueError, match=r"'test'.*only ever scored"):
         benchmark.examples("test", None)
 
@@ -42,8 +50,7 @@ def test_examples_are_of_their_split_and_never_of_the_test_split(benchmark: Benc
 def test_examples_say_what_is_right(benchmark: Benchmark) -> None:
     """The benchmark's own grader accepts every response, and every label is the target's index."""
     assert benchmark.examples is not None
-    prompt = next(iter(benchmark.prompts.values()))
-    targets = {prompt(sample): sample.target for sample in benchmark.load("validation", None)[0]}
+    samples = {shown(benchmark, sample): sample for sample in benchmark.load("validation", None)[0]}
     examples = benchmark.examples("validation", None)
     if benchmark.labels:
         assert all(example.response is None for example in examples)
@@ -52,8 +59,11 @@ def test_examples_say_what_is_right(benchmark: Benchmark) -> None:
         assert all(example.label is None for example in examples)
         given = [example.response for example in examples if example.response is not None]
     assert len(given) == len(examples)
-    pairs = [(text, targets[example.prompt]) for text, example in zip(given, examples, strict=True)]
-    assert all(verdict.correct for verdict in benchmark.grader().grade(pairs))
+    asked = [
+        (text, samples[shown(benchmark, example)]) for text, example in zip(given, examples, strict=True)
+    ]
+    answers = [Answer(sample.question, text, sample.target, sample.reference) for text, sample in asked]
+    assert all(verdict.correct for verdict in verdicts_of(benchmark.grader(), answers))
 
 
 @pytest.mark.parametrize("split", ["test", "Test", "dev", ""])
