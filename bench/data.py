@@ -10,9 +10,15 @@ from typing import Any
 from bench.errors import BadInput
 from bench.examples import ExampleSet, read_examples
 from bench.models.checkpoint import Checkpoint
+from bench.models.clip import is_tower
+from bench.needs import title
 from bench.recipe import Recipe
 from methods.common.contract import Need
 
+# What is computed on texts as such: on random tokens, on blocks of text, on the tokens that two models share.
+OF_TEXTS = (
+    "fisher_random_tokens", "inputs_random_tokens", "channels_data", "information_data", "distance_data",
+)  # fmt: skip
 ONE_SET_EACH = ("optimised", "distance_data")  # kinds on everyone's data that must know whose it is
 
 
@@ -36,6 +42,7 @@ def _unused(recipe: Recipe, names: Iterable[str]) -> BadInput:
 
 def check_data(recipe: Recipe) -> None:
     """Refuse, before any work, examples that nothing uses, too few sets, and models that a need does not fit."""
+    _check_images(recipe)
     wanting = data_needs(recipe.method.needs())
     if not wanting:
         if recipe.data:
@@ -56,6 +63,21 @@ def check_data(recipe: Recipe) -> None:
         )
     for need in wanting:
         _check_fit(recipe, need)
+
+
+def _check_images(recipe: Recipe) -> None:
+    """Refuse what is defined on texts for models that read images, and the one's examples for the other."""
+    towers = [model for model in (recipe.base, *recipe.experts) if is_tower(model)]
+    kinds = [need.kind for need in recipe.method.needs()]
+    if of_texts := [kind for kind in kinds if towers and kind in OF_TEXTS]:
+        raise BadInput(
+            f"{recipe.name} needs {title(of_texts[0])}, and {towers[0].name} reads images, no texts"
+        )
+    for examples in recipe.data:
+        seen = {example.image is not None for example in examples.examples}
+        if seen != {bool(towers)}:
+            read = "images: run it on a suite of images" if towers else "texts"
+            raise BadInput(f"{examples.name}: {recipe.base.name} reads {read}")
 
 
 def _check_fit(recipe: Recipe, need: Need) -> None:

@@ -18,15 +18,23 @@ SPLITS = ("train", "validation")
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """Examples of one expert. `name` says where they are from; identity is their content alone."""
+    """Examples of one expert. `name` says where they are from; identity is their content alone.
+
+    `labels` and `templates` are those of a zero-shot benchmark, whose head they make.
+    """
 
     name: str
     examples: tuple[Example, ...]
+    labels: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
         """Hash of the examples in order."""
-        return digest([(e.prompt, e.response, e.label) for e in self.examples])
+        shown = [
+            (e.prompt, e.response, e.label, *([e.image.digest] if e.image else [])) for e in self.examples
+        ]
+        return digest([*shown, self.labels, self.templates] if self.templates else shown)
 
 
 def read_examples(file: Path) -> ExampleSet:
@@ -105,4 +113,8 @@ def _of_expert(suite: Suite, expert: str, single: bool, split: str, data_dir: Pa
             f"suite {suite.name} has no {split} examples for the expert {expert!r} (it has them for: {domains}); "
             "`bench merge --data` takes your own"
         )
-    return ExampleSet(f"{'+'.join(benchmark.name for benchmark in chosen)} {split}", tuple(examples))
+    name = f"{'+'.join(benchmark.name for benchmark in chosen)} {split}"
+    heads = {(benchmark.labels, benchmark.templates) for benchmark in chosen if benchmark.templates}
+    if len(heads) > 1:
+        raise BadInput(f"{name}: examples of one expert have several zero-shot heads; name one benchmark")
+    return ExampleSet(name, tuple(examples), *(heads.pop() if heads else ()))

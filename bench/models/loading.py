@@ -41,12 +41,12 @@ def load_tower(path: Path, dtype: Any) -> PreTrainedModel:
     return _load(CLIPVisionModel, path, dtype)
 
 
-def load_text_tower(path: Path) -> PreTrainedModel:
-    """The text tower of the full CLIP model at `path` with its projection, in float32."""
+def load_clip(path: Path) -> Any:
+    """The full CLIP model at `path`, in float32."""
     import torch
-    from transformers import CLIPTextModelWithProjection
+    from transformers import CLIPModel
 
-    return _load(CLIPTextModelWithProjection, path, torch.float32)
+    return _load(CLIPModel, path, torch.float32)
 
 
 def with_head(body: PreTrainedModel, head: Path) -> PreTrainedModel:

@@ -91,17 +91,17 @@ def _embedded(asked: ZeroShot) -> Tensor:
     from torch.nn.functional import normalize
 
     from bench.engines.texts import load_tokenizer
-    from bench.models.loading import load_text_tower
+    from bench.models.loading import load_clip
 
-    tokenizer, tower = load_tokenizer(asked.model), load_text_tower(asked.model)
-    prompts, limit = asked.prompts, int(tower.config.max_position_embeddings)
+    tokenizer, whole = load_tokenizer(asked.model), load_clip(asked.model)
+    prompts, limit = asked.prompts, int(whole.config.text_config.max_position_embeddings)
     found = []
     with torch.inference_mode():
         for start in range(0, len(prompts), TEXTS):
             texts = prompts[start : start + TEXTS]
             # What is too long loses its end and keeps its end token, as in every CLIP tokenizer's own use.
             ids = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-            found.append(normalize(tower(**ids).text_embeds, dim=-1))
+            found.append(normalize(whole.get_text_features(**ids).pooler_output, dim=-1))
     means = torch.cat(found).view(len(asked.labels), len(asked.templates), -1).mean(1)
     return normalize(means, dim=-1).clone()
 

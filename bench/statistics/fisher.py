@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.models.padding import padded
 from bench.statistics.gradients import Term, squared_gradients
+from bench.statistics.images import pixels
 from bench.statistics.points import Point, load_point, reader_of
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
@@ -66,13 +67,17 @@ def terms_of(
 
 
 def class_logits(point: Point, group: Sequence[Shown], weights: Mapping[str, Tensor] | None = None) -> Tensor:
-    """[batch, classes] float32 logits of a classifier: its head on the state of each text's last token.
+    """[batch, classes] float32 logits of a classifier: its head on the state of each text's last token, or a vision
+    tower's on the image.
 
     `weights` (by parameter name of the body) stand in for the body's own.
     """
     import torch
     from torch.func import functional_call
 
+    if group[0].pixels is not None:
+        seen: Tensor = point.model(pixels(group), weights)
+        return seen
     ids, mask = padded([row.ids for row in group])
     shown = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
     states = functional_call(point.model.base_model, dict(weights or {}), kwargs=shown).last_hidden_state

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
 from bench.models.padding import padded
 from bench.models.roles import LM_HEAD
+from bench.statistics.images import ImageReader, fed
 from bench.statistics.points import Point, load_point, module_of, reader_of
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
 from bench.statistics.subject import Subject
-from bench.statistics.text import Reader, batches, chosen, together
+from bench.statistics.text import Reader, Shown, batches, chosen, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,10 @@ def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
     """Gram matrices, or channel magnitudes, of one subject."""
     point = load_point(subject)
     reader = reader_of(subject)
-    return (grams if subject.need.kind == "gram_data" else channels)(subject, point, reader, say)
+    if subject.need.kind == "gram_data":
+        return grams(subject, point, reader, say)
+    assert isinstance(reader, Reader), "blocks of text are refused for models of images"
+    return channels(subject, point, reader, say)
 
 
 @dataclass
@@ -43,7 +47,9 @@ class Sums:
             self.values[name] = part
 
 
-def grams(subject: Subject, point: Point, reader: Reader, say: Callable[[str], None]) -> Computed:
+def grams(
+    subject: Subject, point: Point, reader: Reader | ImageReader, say: Callable[[str], None]
+) -> Computed:
     """X^T X / tokens of every wanted matrix's inputs; modules fed the same tensor (q, k, v; gate, up) share one."""
     import torch
 
@@ -54,7 +60,7 @@ def grams(subject: Subject, point: Point, reader: Reader, say: Callable[[str], N
     sums = Sums()
     tokens = 0
     for group in counted(groups, len(groups), subject.title, "batch", say):
-        ids, mask = padded([row.ids for row in group])
+        shown, mask = _fed(point, group)
         counts = mask.bool() if options["padding"] == "exclude" else torch.ones_like(mask).bool()
         tokens += int(counts.sum())
 
@@ -62,7 +68,7 @@ def grams(subject: Subject, point: Point, reader: Reader, say: Callable[[str], N
             rows = found[counts].to(dtype)
             sums.add(name, rows.T @ rows)
 
-        observe(subject, point, ids, mask, add, sums.aliases)
+        observe(subject, point, shown, add, sums.aliases)
     tensors = {name: (sums.values.pop(name) / tokens).float() for name in list(sums.values)}
     return Computed(tensors, sums.aliases, {**texts.counts, "tokens": tokens})
 
@@ -83,7 +89,7 @@ def channels(subject: Subject, point: Point, reader: Reader, say: Callable[[str]
         def add(name: str, found: Tensor) -> None:
             sums.add(name, found.float().abs().flatten(0, -2).mean(0))
 
-        observe(subject, point, tokens, torch.ones_like(tokens), add, {})
+        observe(subject, point, {"input_ids": tokens, "use_cache": False}, add, {})
     return Computed(sums.values, counts=counts)
 
 
@@ -109,10 +115,20 @@ def text_blocks(subject: Subject, reader: Reader) -> tuple[list[list[int]], dict
     return whole or [stream], {**counts, "blocks": len(whole) or 1, "tokens": len(stream)}
 
 
+def _fed(point: Point, group: Sequence[Shown]) -> tuple[dict[str, Any], Tensor]:
+    """What the body is fed of a batch, and [batch, tokens] which of it counts."""
+    if group[0].pixels is not None:
+        return fed(point.model, group)
+    ids, mask = padded([row.ids for row in group])
+    extra = {} if bool(mask.all()) else {"attention_mask": mask}
+    return {"input_ids": ids, "use_cache": False, **extra}, mask
+
+
 def observe(
-    subject: Subject, point: Point, ids: Tensor, mask: Tensor, add: Observe, aliases: dict[str, str]
+    subject: Subject, point: Point, shown: Mapping[str, Any], add: Observe, aliases: dict[str, str]
 ) -> None:
-    """One forward pass of the body; `add(name, input)` is called for each wanted module, once per input tensor.
+    """One forward pass of the body on `shown`; `add(name, input)` is called for each wanted module, once per
+    input tensor.
 
     The LM head is not run: its input is the body's output. `aliases` learns who shares a leader's input.
     """
@@ -138,16 +154,9 @@ def observe(
     ]
     try:
         with torch.no_grad():
-            states = body_states(point.model, ids, mask)
+            states = point.model.base_model(**shown).last_hidden_state
     finally:
         for handle in hooks:
             handle.remove()
     if LM_HEAD in asked:
         add(asked[LM_HEAD].info.name, states)
-
-
-def body_states(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    """[batch, tokens, hidden] what the body hands to the head."""
-    extra: Mapping[str, Tensor] = {} if bool(mask.all()) else {"attention_mask": mask}
-    states: Tensor = model.base_model(input_ids=ids, use_cache=False, **extra).last_hidden_state
-    return states

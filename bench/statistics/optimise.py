@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.alignment.align import Target
+from bench.models.clip import is_tower
 from bench.statistics.fisher import class_logits
+from bench.statistics.images import ImageReader
 from bench.statistics.points import Point, load, names_of, read_all, unmerged
 from bench.statistics.progress import counted
 from bench.statistics.store import Computed
@@ -38,7 +40,8 @@ def compute(subject: Subject, say: Callable[[str], None]) -> Computed:
     every = {**options, "examples": max(len(data.examples) for data in subject.data)}
     tasks = []
     for expert, data in zip(subject.experts, subject.data, strict=True):
-        texts = Reader(expert, classifier=True).read(data, every, answered=False)
+        reader = ImageReader(subject.base) if is_tower(expert) else Reader(expert, classifier=True)
+        texts = reader.read(data, every, answered=False)
         tasks.append(Task(_point(expert, subject), texts.shown, int(options["batch"]), int(options["seed"])))
     layers = [_layer(subject, target, scope) for target in subject.targets if _is_parameter(target)]
     keys = {layer.key for layer in layers if layer.deltas is not None}
@@ -107,7 +110,7 @@ def _layer(subject: Subject, target: Target, scope: Any) -> Layer:
 
 def _point(expert: Any, subject: Subject) -> Point:
     """An expert's classifier in float32, everything frozen."""
-    model = load(expert, "float32")
+    model = load(expert, "float32", subject)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return Point(model, names_of(model, subject.targets), True, None)

@@ -14,7 +14,9 @@ from bench.alignment.align import Target
 from bench.alignment.reading import fill
 from bench.errors import BadInput
 from bench.models.checkpoint import Checkpoint
+from bench.models.clip import is_tower
 from bench.models.loading import load_body, load_model, with_head
+from bench.statistics.images import ImageReader, load_classifier
 from bench.statistics.subject import Subject, is_classifier
 from bench.statistics.text import Reader
 from methods.common.contract import Role, expert_of
@@ -65,14 +67,16 @@ class Point:
 def load_point(subject: Subject) -> Point:
     """The subject's model at its need's weights, in evaluation mode, in the dtype asked for."""
     dtype = str(subject.options["dtype"]) if "dtype" in subject.options else "float32"
-    model = load(subject.model, dtype)
+    model = load(subject.model, dtype, subject)
     if str(model.dtype) == "torch.float16" and subject.need.kind in OF_GRADIENTS:
         raise BadInput(
             f"{subject.model.name} is float16, whose gradients underflow: take float32 or bfloat16 for the pass "
             "(fisher_dtype=float32, or data_dtype=float32 where the method calls it so)"
         )
     point = Point(model, {}, is_classifier(subject.model), None if subject.moved else subject.source)
-    if subject.moved or {Role.EMBED, Role.LM_HEAD} & set(subject.need.roles):
+    if not is_tower(subject.model) and (
+        subject.moved or {Role.EMBED, Role.LM_HEAD} & set(subject.need.roles)
+    ):
         untie(model, subject.targets)
     point.targets = names_of(model, subject.targets)
     if subject.moved:
@@ -80,18 +84,23 @@ def load_point(subject: Subject) -> Point:
     return point
 
 
-def load(model: Checkpoint, dtype: str) -> PreTrainedModel:
-    """A language model, or a classifier with its own head, in evaluation mode."""
+def load(model: Checkpoint, dtype: str, subject: Subject | None = None) -> Any:
+    """A language model, or a classifier with its own head, in evaluation mode; a vision tower's head is made of the
+    classes that the subject's data name."""
     import torch
 
     asked = "auto" if dtype == "checkpoint" else getattr(torch, dtype)
+    if subject is not None and is_tower(model):
+        return load_classifier(model, subject.base, subject.data_of(model), asked)
     if is_classifier(model):
         return with_head(load_body(model.path, asked), model.path)
     return load_model(model.path, asked)
 
 
-def reader_of(subject: Subject) -> Reader:
-    """The tokenizer of the model that is loaded, or the base's where its rows are the base's."""
+def reader_of(subject: Subject) -> Reader | ImageReader:
+    """The tokenizer of the model that is loaded, or the base's where its rows are the base's; images have neither."""
+    if is_tower(subject.model):
+        return ImageReader(subject.base)
     own = subject.model
     embeddings = [t for t in subject.targets if t.info.role is Role.EMBED]
     if subject.moved and any(t.sources[subject.source].rows is not None for t in embeddings):

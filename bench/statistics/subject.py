@@ -15,6 +15,7 @@ from bench.alignment.align import Target
 from bench.examples import ExampleSet
 from bench.identity import code_digest, digest, fingerprint
 from bench.models.checkpoint import Checkpoint
+from bench.models.clip import is_tower
 from bench.models.roles import TASK_HEAD
 from bench.recipe import Recipe
 from bench.statistics.kinds import KINDS, options_of
@@ -78,6 +79,12 @@ class Subject:
             if self.moved or target.sources[self.source].name is not None
         )
 
+    def data_of(self, model: Checkpoint) -> ExampleSet:
+        """The examples that belong to an expert, or the only ones."""
+        if len(self.data) == 1:
+            return self.data[0]
+        return self.data[next(i for i, expert in enumerate(self.experts) if expert is model)]
+
     @property
     def title(self) -> str:
         """What is computed of whom, for a person."""
@@ -92,15 +99,18 @@ class Subject:
         """Models whose weights decide the numbers."""
         if self.need.of == "aligned" or self.need.kind in OF_ALL_MODELS:
             return self.models
+        # A vision tower is read through its base's projection, under a head of its base's texts.
         both = self.need.kind == "information_data" or self.options.get("product") == "tau" or self.moved
+        both = both or is_tower(self.model)
         return (self.base, self.model) if both else (self.model,)
 
 
 def is_classifier(model: Checkpoint) -> bool:
-    """Whether a checkpoint is a sequence classifier: its config names one, or it stores a task head."""
+    """Whether a checkpoint is a classifier: its config names one of sequences, or it stores a task head, or it is a
+    vision tower, whose head is made of texts."""
     classes = model.config.get("architectures") or ()
     named = any(str(name).endswith("ForSequenceClassification") for name in classes)
-    return named or bool(_head_names(model))
+    return named or bool(_head_names(model)) or is_tower(model)
 
 
 def classes_of(model: Checkpoint) -> int | None:

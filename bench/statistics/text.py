@@ -11,9 +11,9 @@ prompt as its tokenizer gives it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
 from bench.examples import ExampleSet
@@ -21,14 +21,21 @@ from bench.models.checkpoint import Checkpoint
 from bench.models.loading import require_tokenizer
 from tasks.contract import Example
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Shown:
-    """One example: token ids, the position of the answer's first token (len(ids) without one), and the class."""
+    """One example: token ids, the position of the answer's first token (len(ids) without one), and the class.
+
+    An image has no ids: `pixels` decodes it, [1, 3, height, width].
+    """
 
     ids: tuple[int, ...]
     answer: int
     label: int | None = None
+    pixels: Callable[[], Tensor] | None = None
 
 
 @dataclass
