@@ -101,6 +101,17 @@ def _rows(content: bytes, path: Path) -> list[dict[str, Any]]:
 
 
 def _from_hub(benchmark: str, split: str, hub: HubDataset) -> tuple[list[dict[str, Any]], Source]:
+    rows, source = hub_dataset(
+        hub, split, f"{benchmark}/{split}.jsonl: one JSON object per line, with the columns of that dataset"
+    )
+    return [dict(row) for row in rows], source
+
+
+def hub_dataset(hub: HubDataset, split: str, instead: str) -> tuple[Any, Source]:
+    """A split as it lies in the Hub's cache (`datasets.Dataset`), and the commit that was read.
+
+    `instead` says which local file does without the Hub. Raises DataUnavailable.
+    """
     from huggingface_hub import HfApi
 
     theirs = hub.splits.get(split, split)
@@ -114,7 +125,6 @@ def _from_hub(benchmark: str, split: str, hub: HubDataset) -> tuple[list[dict[st
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise DataUnavailable(
             f"cannot read {place} ({theirs}) from the Hugging Face Hub: {reason}. "
-            f"Without a network give a local folder (--data-dir FOLDER) with {benchmark}/{split}.jsonl: "
-            "one JSON object per line, with the columns of that dataset"
+            f"Without a network give a local folder (--data-dir FOLDER) with {instead}"
         ) from error
-    return [dict(row) for row in rows], Source(place, str(revision))
+    return rows, Source(place, str(revision))
