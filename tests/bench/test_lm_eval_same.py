@@ -99,8 +99,14 @@ def test_scores_of_tasks_that_choose_and_that_only_read(tmp_path: Path) -> None:
     assert 0 < values["acc"] < 1 and math.isfinite(values["word_perplexity"])
     answers = made.stored(tmp_path / "runs", "SELECT * FROM responses")
     assert len(answers) == 12 and {row["finish_reason"] for row in answers} == {"likelihood"}
-    (accuracy,) = made.stored(tmp_path / "runs", "SELECT * FROM current_scores WHERE metric = 'accuracy'")
-    assert accuracy["value"] == pytest.approx(values["acc"]) and accuracy["draw"] == "loglikelihood"
+    accuracies = made.stored(tmp_path / "runs", "SELECT * FROM current_scores WHERE metric = 'accuracy'")
+    by_metric = {row["grader"].rpartition("@")[0].rpartition(":")[2]: row for row in accuracies}
+    assert {name: row["value"] for name, row in by_metric.items()} == pytest.approx(
+        {name: values[name] for name in ("acc", "acc_norm")}
+    )
+    assert by_metric["acc"]["first_grader"] and by_metric["acc"]["draw"] == "loglikelihood"
+    verdicts = made.stored(tmp_path / "runs", "SELECT * FROM current_verdicts WHERE grader LIKE '%:acc'")
+    assert sum(row["correct"] for row in verdicts) == round(values["acc"] * 12)
 
 
 def test_a_text_that_does_not_fit_is_refused(tmp_path: Path) -> None:
