@@ -135,7 +135,9 @@ def _board_rows(measured: Measured, lm: EngineLM, common: Row, verdicts: Iterabl
     ):
         pool, ids = pools[0]
         own = {key: common[key] for key in ("model_set", "base", "expert")}
-        return score(pool, Graded(tuple(judged), lm.rows, judged), ids, own)
+        graders = tuple(judged)
+        graded = Graded(graders, first=frozenset(graders[:1]), responses=dict(lm.rows), verdicts=judged)
+        return score(pool, graded, ids, own)
     return [*_accuracy_rows(measured, common, metrics[:1]), *_length_rows(pools, lm, common)]
 
 

@@ -67,7 +67,10 @@ def suite_scores(
         "base": target.base,
         "expert": expert.fingerprint if expert else None,
     }
-    rows = score(pool, Graded(graders, {id: dict(lm.rows[id]) for id in ids}, by_grader), ids, common)
+    graded = Graded(
+        graders, first=frozenset(graders[:1]), responses={id: lm.rows[id] for id in ids}, verdicts=by_grader
+    )
+    rows = score(pool, graded, ids, common)
     return [*rows, *(_aggregated(members[0], scored, lm, target) if len(members) == 1 else ())]
 
 
