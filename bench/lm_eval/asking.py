@@ -5,32 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
+from bench.evaluation.experts import Expert, expert_of
 from bench.evaluation.questions import Ask, Pool
 from bench.identity import digest, document_hash, seed_of, text_hash
 from bench.lm_eval import PREFIX, SUITE
+from bench.lm_eval.sampling import sampling_of
 from tasks.contract import Benchmark, Draw, Grader, LmEvalTask, Sample, Sampling, Source
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.task import Task
 
-DEFAULT_BUDGET = 256  # tokens, where a task states none: what lm-eval's own models take
-BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")  # lm-eval's order
-HANDLED = {"until", "do_sample", "temperature", "top_p", *BUDGETS}
-# Settings that change nothing at these values, and those that change nothing as long as decoding is greedy.
-NEUTRAL = {
-    "top_k": (0, -1),
-    "min_p": (0,),
-    "repetition_penalty": (1,),
-    "num_beams": (1,),
-    "use_cache": (True,),
-}
-ONLY_SAMPLING = {"top_k", "min_p", "typical_p"}
 # What of a task's configuration decides its verdicts.
 SCORING = (
     "metric_list",
@@ -89,10 +79,23 @@ class Asked:
         """The documents that lm-eval scores, as its task prepared them once."""
         return getattr(self.task, "task_docs", None) or self.task.eval_docs
 
+    def budgeted(self, sampling: Sampling) -> Sampling:
+        """The sampling with the budget that replaces the task's own: not every task heeds lm-eval's setting of it."""
+        return sampling if self.budget is None else replace(sampling, max_new_tokens=self.budget)
+
     @property
     def prompt_mode(self) -> str:
         """Number of examples, and whether the chat template is applied."""
         return f"{self.task.config.num_fewshot or 0}-shot{' chat' if self.chat else ''}"
+
+    def expert(self, experts: Mapping[str, Expert]) -> str | None:
+        """Fingerprint of the expert of its domain among `experts` (by domain).
+
+        The only expert of a set is not meant to be good at all that a suite asks.
+        """
+        domain = self.benchmark.domain
+        found = experts.get(domain) if self.place else expert_of(experts, domain)
+        return found.fingerprint if found else None
 
     @cached_property
     def source(self) -> Source:
@@ -173,32 +176,6 @@ def _graded_elsewhere() -> Grader:
     )
 
 
-def sampling_of(task: str, settings: Mapping[str, Any]) -> Sampling:
-    """The sampling that a task's `generation_kwargs` ask for.
-
-    Raises BadInput for a setting that changes texts and that our engines do not have.
-    """
-    sampled = settings.get("do_sample")
-    temperature = float(settings.get("temperature", 1.0 if sampled else 0.0) or 0.0)
-    greedy = temperature == 0.0 or sampled is False
-    for name, value in settings.items():
-        unused = name in NEUTRAL and value in NEUTRAL[name] or greedy and name in ONLY_SAMPLING
-        if name not in HANDLED and value is not None and not unused:
-            raise BadInput(
-                f"the task {task} sets {name} = {value} in its generation_kwargs, which the engines here do not "
-                f"have (they have {', '.join(sorted(HANDLED))}): take it out of the task file"
-            )
-    stated = [settings[name] for name in BUDGETS if settings.get(name) is not None]
-    until = settings.get("until") or []
-    stop = [until] if isinstance(until, str) else until
-    return Sampling(
-        max_new_tokens=int(stated[0]) if stated else DEFAULT_BUDGET,
-        temperature=0.0 if greedy else temperature,
-        top_p=1.0 if greedy else float(settings.get("top_p") or 1.0),
-        stop=tuple(string for string in stop if string),
-    )
-
-
 def pools_of(
     requests: Sequence[Instance], asked: Mapping[str, Asked], prompt: Callable[[str], str]
 ) -> list[tuple[Pool, list[int]]]:
@@ -213,7 +190,7 @@ def pools_of(
         name = str(request.task_name)
         ask = _ask(asked[name], request, prompt(text), seen[id(request)])
         seen[id(request)] += 1
-        found[name, sampling_of(name, settings)].append((place, ask))
+        found[name, asked[name].budgeted(sampling_of(name, settings))].append((place, ask))
     return [
         (_pool(asked[name], sampling, [ask for _, ask in asks]), [place for place, _ in asks])
         for (name, sampling), asks in found.items()

@@ -1,7 +1,8 @@
-"""One progress bar on the screen, ours: lm-eval, datasets and the Hub's client draw a dozen of their own."""
+"""What lm-eval, datasets and the Hub's client put on the screen: bars beside ours, and remarks on our settings."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,3 +23,15 @@ def no_foreign_bars() -> Iterator[None]:
         yield
     finally:
         tqdm.__init__ = original
+
+
+@contextmanager
+def few_words() -> Iterator[None]:
+    """While it lasts, lm-eval says only what went wrong."""
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
-from bench.lm_eval.bars import no_foreign_bars
+from bench.lm_eval.bars import few_words, no_foreign_bars
 from bench.lm_eval.offline import missing_nltk_data, nltk_advice, nothing_fetched, steady_language_detection
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def evaluated(
     steady_language_detection()
     budget = {} if options.max_new_tokens is None else {"max_gen_toks": options.max_new_tokens}
     # Tasks print; our output may be JSON.
-    with nothing_fetched(), no_foreign_bars(), redirect_stdout(sys.stderr):
+    with nothing_fetched(), few_words(), no_foreign_bars(), redirect_stdout(sys.stderr):
         try:
             found = lm_eval.simple_evaluate(
                 model=lm,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.evaluation.experts import expert_of
 from bench.evaluation.grading import Graded, score
 from bench.evaluation.questions import Pool
 from bench.evaluation.target import EvalTarget
@@ -33,14 +32,13 @@ def scores(measured: Measured, lm: EngineLM, target: EvalTarget, verdicts: Itera
 
 def common_of(measured: Measured, lm: EngineLM, target: EvalTarget) -> Row:
     asked = measured.asked
-    expert = expert_of(target.experts, asked.benchmark.domain)
     pools = shown_pools(lm, asked.benchmark.name)
     documents = {asked.document(sample["doc"]) for sample in measured.samples}
     return {
         "checkpoint": target.fingerprint,
         "model_set": target.model_set,
         "base": target.base,
-        "expert": expert.fingerprint if expert else None,
+        "expert": asked.expert(target.experts),
         "suite": asked.suite,
         "domain": asked.benchmark.domain,
         "benchmark": asked.benchmark.name,

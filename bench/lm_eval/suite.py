@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BadInput
-from bench.lm_eval.bars import no_foreign_bars
+from bench.lm_eval.bars import few_words, no_foreign_bars
 from bench.lm_eval.local_data import data_of, unavailable
 from bench.lm_eval.offline import check_punkt, not_ours, nothing_fetched
 from bench.lm_eval.tasks import check_kinds, require_lm_eval
@@ -97,6 +97,7 @@ def _loaded(suite: str, scored: LmEvalTask, manager: TaskManager, options: EvalO
 
     with (
         nothing_fetched() as refused,
+        few_words(),
         no_foreign_bars(),
         redirect_stdout(sys.stderr),
         data_of(scored, options.data_dir) as sources,

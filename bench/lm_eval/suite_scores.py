@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from bench.errors import BadInput
-from bench.evaluation.experts import expert_of
 from bench.evaluation.grading import Graded, score
 from bench.evaluation.questions import Pool
 from bench.evaluation.target import EvalTarget
@@ -61,11 +60,10 @@ def suite_scores(
     for row in verdicts:
         value = points[row["response_id"], row["grader"]] if row["grader"] in undecided else None
         by_grader[row["grader"]][row["response_id"]] = {**row, "value": value}
-    expert = expert_of(target.experts, scored.domain)
     common = {
         "model_set": target.model_set,
         "base": target.base,
-        "expert": expert.fingerprint if expert else None,
+        "expert": members[0].asked.expert(target.experts),
     }
     graded = Graded(
         graders, first=frozenset(graders[:1]), responses={id: lm.rows[id] for id in ids}, verdicts=by_grader

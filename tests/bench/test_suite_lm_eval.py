@@ -127,7 +127,9 @@ def test_a_group_of_tasks_is_one_benchmark(data: Path, tmp_path: Path) -> None:
 def test_an_f1_is_part_of_a_point_and_a_budget_is_counted(data: Path, tmp_path: Path) -> None:
     ask("squadv2", data, tmp_path, max_new_tokens=4)
     written = rows(tmp_path, "SELECT * FROM responses WHERE finish_reason <> 'likelihood'")
-    assert len(written) == 5 and {row["draw"] for row in written} == {"greedy@4"}
+    assert len(written) == 5 and {(row["draw"], row["max_new_tokens"]) for row in written} == {
+        ("greedy@4", 4)
+    }
     scored = rows(tmp_path, "SELECT * FROM responses WHERE finish_reason = 'likelihood'")
     assert len(scored) == 5 and all(len(json.loads(row["text"])) == 1 for row in scored)
     found = {
