@@ -1,6 +1,6 @@
-"""The GLUE family of the embedded zoo: a GPT-2 language model, and two classifiers with heads of their own.
+"""The GLUE family of the embedded zoo: a GPT-2 language model, and four classifiers with heads of their own.
 
-The base is trained from scratch to write the texts of both tasks, without their labels. Each classifier is
+The base is trained from scratch to write the texts of all tasks, without their labels. Each classifier is
 its body under a new head, both fine-tuned on one task's labels.
 """
 
@@ -80,20 +80,20 @@ def _expert(domain: str, task: str, seed: int, *, steps: int, learning_rate: flo
 
 BASE = Stage(
     name="glue-base",
-    mixture=Texts({"mini_sentiment": 0.5, "mini_preference": 0.5}),
-    steps=300,
+    mixture=Texts(dict.fromkeys(TASKS, 0.25)),
+    steps=400,
     batch=64,
     optimiser="muon",
     learning_rate=3e-3,
     warmup=60,
     seed=31,
-    purpose="writes reviews, and knows nothing of their labels.",
+    purpose="writes what is said of films, and knows nothing of their labels.",
     notes=_NOTES,
     loss="loss on the text",
 )
 EXPERTS = (
     _expert(
-        "sentiment", "mini_sentiment", 32, steps=180, learning_rate=8e-4, purpose="says what a review says."
+        "sentiment", "mini_sentiment", 32, steps=280, learning_rate=8e-4, purpose="says what a review says."
     ),
     _expert(
         "preference",
@@ -102,6 +102,22 @@ EXPERTS = (
         steps=260,
         learning_rate=8e-4,
         purpose="says which of two reviews is the kinder one.",
+    ),
+    _expert(
+        "entailment",
+        "mini_entailment",
+        34,
+        steps=450,
+        learning_rate=1e-3,
+        purpose="says whether a hypothesis follows from a premise.",
+    ),
+    _expert(
+        "acceptability",
+        "mini_acceptability",
+        35,
+        steps=200,
+        learning_rate=8e-4,
+        purpose="says whether a sentence is grammatical.",
     ),
 )
 

@@ -15,8 +15,9 @@ from tasks.mini_glue.sentences import ADJECTIVES, ADVERBS, NEGATIONS, NOUNS, VER
 
 MAX_LENGTH = 64
 _CONTENT = (*NOUNS, *VERBS, *NEGATIONS, *ADVERBS, *ADJECTIVES["positive"], *ADJECTIVES["negative"])
-_FUNCTION = ("the", "and", "but", "although", "Second:", ".", ",")
-VOCABULARY = Vocabulary(string.ascii_letters + " .,:", ("Review:", "First:"), (*_CONTENT, *_FUNCTION))
+_FUNCTION = ("the", "and", "but", "although", "Second:", "Hypothesis:", ".", ",")
+_STARTS = ("Review:", "First:", "Premise:", "Sentence:")
+VOCABULARY = Vocabulary(string.ascii_letters + " .,:", _STARTS, (*_CONTENT, *_FUNCTION))
 
 
 def build_tokenizer() -> GPT2Tokenizer:

@@ -1,19 +1,27 @@
-"""Sentences of the mini GLUE suite: one seeded generator for two classifications and three splits.
+"""Sentences of the mini GLUE suite: one seeded generator for four classifications and three splits.
 
 ``mini_sentiment`` asks what a review says of a film: negations turn an adjective round, and where two clauses
-disagree, the main one decides. ``mini_preference`` asks which of two reviews is the kinder one, if any. Splits
-follow `tasks.splits`; the canonical form is the text.
+disagree, the main one decides. ``mini_preference`` asks which of two reviews is the kinder one, if any.
+``mini_entailment`` asks whether praise of a noun follows from a premise, contradicts it, or is of another noun.
+``mini_acceptability`` asks whether the words stand in an order that the grammar of the clauses has. Splits follow
+`tasks.splits`; the canonical form is the text.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.generated import Generated, Item
 
 SIZES = {"train": 1000, "validation": 300, "test": 500}
-LABELS = {"mini_sentiment": ("negative", "positive"), "mini_preference": ("first", "neither", "second")}
+LABELS = {
+    "mini_sentiment": ("negative", "positive"),
+    "mini_preference": ("first", "neither", "second"),
+    "mini_entailment": ("entailment", "neutral", "contradiction"),
+    "mini_acceptability": ("unacceptable", "acceptable"),
+}
 TASKS = tuple(LABELS)
 
 NOUNS = ("film", "plot", "cast", "music", "ending", "story")
@@ -39,11 +47,11 @@ class Sentence(Item):
 # --------------------------------------------------------------------------- mini_sentiment
 
 
-def _clause(rng: random.Random, polarity: str) -> str:
-    """``the film was never quite dull``: a clause that says something `polarity` of one noun."""
+def _clause(rng: random.Random, polarity: str, nouns: Sequence[str] = NOUNS) -> str:
+    """``the film was never quite dull``: a clause that says something `polarity` of one of the nouns."""
     negated = rng.randrange(3) == 0
     said = _OTHER[polarity] if negated else polarity
-    words = ["the", rng.choice(NOUNS), rng.choice(VERBS)]
+    words = ["the", rng.choice(nouns), rng.choice(VERBS)]
     words += [rng.choice(NEGATIONS)] if negated else []
     words += [rng.choice(ADVERBS)] if rng.randrange(2) else []
     return " ".join([*words, rng.choice(ADJECTIVES[said])])
@@ -84,9 +92,59 @@ def _draft_preference(rng: random.Random) -> tuple[str, Sentence]:
     return text, Sentence("", "mini_preference", text, label)
 
 
+# --------------------------------------------------------------------------- mini_entailment
+
+
+def _draft_entailment(rng: random.Random) -> tuple[str, Sentence]:
+    """A premise, and a hypothesis that praises the same noun or, when it is neutral, another one."""
+    label = rng.choice(LABELS["mini_entailment"])
+    noun, other = rng.sample(NOUNS, 2)
+    either = rng.choice(LABELS["mini_sentiment"])
+    polarity = {"entailment": "positive", "contradiction": "negative", "neutral": either}[label]
+    premise = _clause(rng, polarity, [noun])
+    hypothesis = _clause(rng, "positive", [other if label == "neutral" else noun])
+    text = f"Premise: {premise} . Hypothesis: {hypothesis} ."
+    return text, Sentence("", "mini_entailment", text, label)
+
+
+# --------------------------------------------------------------------------- mini_acceptability
+
+
+def _broken(rng: random.Random, clause: str) -> str:
+    """The clause with two neighbours swapped, a word said twice, or one gone that it cannot do without.
+
+    No two neighbours of a clause are words of one kind, so that none of the three gives a clause again.
+    """
+    words = clause.split()
+    kind, at = rng.randrange(3), rng.randrange(len(words) - 1)
+    if kind == 0:
+        words[at], words[at + 1] = words[at + 1], words[at]
+    elif kind == 1:
+        words.insert(at, words[at])
+    else:
+        del words[rng.choice((0, 1, 2, -1))]  # a negation or an adverb would not be missed
+    return " ".join(words)
+
+
+def _draft_acceptability(rng: random.Random) -> tuple[str, Sentence]:
+    """Two clauses, one of which may be broken."""
+    label = rng.choice(LABELS["mini_acceptability"])
+    clauses = [_clause(rng, rng.choice(LABELS["mini_sentiment"])) for _ in range(2)]
+    if label == "unacceptable":
+        at = rng.randrange(2)
+        clauses[at] = _broken(rng, clauses[at])
+    text = f"Sentence: {clauses[0]} {rng.choice(('and', 'but', 'although'))} {clauses[1]} ."
+    return text, Sentence("", "mini_acceptability", text, label)
+
+
 # --------------------------------------------------------------------------- splits
 
-_DRAFTS = {"mini_sentiment": _draft_sentiment, "mini_preference": _draft_preference}
+_DRAFTS = {
+    "mini_sentiment": _draft_sentiment,
+    "mini_preference": _draft_preference,
+    "mini_entailment": _draft_entailment,
+    "mini_acceptability": _draft_acceptability,
+}
 
 
 def _draw(task: str, split: str, rng: random.Random) -> tuple[str, Sentence]:

@@ -1,4 +1,4 @@
-"""Suite `mini_glue`: two generated classifications with different labels, one domain and one expert each.
+"""Suite `mini_glue`: four generated classifications with labels of their own, one domain and one expert each.
 
 The model is shown the text as it is and chooses a label by its index; nothing is written.
 """
@@ -47,9 +47,11 @@ def _benchmark(name: str, domain: str, title: str) -> Benchmark:
 
 SUITE = Suite(
     name="mini_glue",
-    title="Two classifications with an expert each",
+    title="Four classifications with an expert each",
     benchmarks=(
         _benchmark("mini_sentiment", "sentiment", "what a review says of a film"),
         _benchmark("mini_preference", "preference", "which of two reviews is the kinder one"),
+        _benchmark("mini_entailment", "entailment", "whether a hypothesis follows from a premise"),
+        _benchmark("mini_acceptability", "acceptability", "whether a sentence is grammatical"),
     ),
 )

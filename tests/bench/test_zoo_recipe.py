@@ -46,11 +46,19 @@ WEIGHTS = {
     "skills-arithmetic": "04eee663928b273e75d8aefbeaa548f60b2cec936b48603a9f04bd4ea2a9b9db",
     "skills-strings": "3120b17b353a7d5fe53a823c59beca9fa80fb9eca3e8e7d548278465e7181339",
     "skills-lookup": "39ef44ddc662db800acfaafc8a682b4f7afbb5437be9ab998d5dc88775094ecf",
-    "glue-base": "6f6d901ab03836de8486ee72356ede6265bf8def3989999ac8bed3541ff00f02",
-    "glue-sentiment": "596ede303113d1877e0d5a4d77dc16ace347aaca879d3fcc57095db7f9bcf2a3",
-    "glue-preference": "75c61e07152de599ba526e362b06db37dfe7593f0ff649b5dc6cc728b0699b70",
+    "mergebench-base": "9f6e5e384cdfbc58ae29e56073c00b5e470253720f3b4a031f70230f7b402466",
+    "mergebench-maths": "a1309fadd1f21b94190c3dde74c031e3579d1f7df67b5d73ddc556484290b05e",
+    "mergebench-multilingual": "799c057065cfb41fd57108aae8d9f389f8ea2a61ddb390878dd13f0cee0cf422",
+    "mergebench-instruction": "0c0ccc02f7f269a445b3b75e39eb4ee0d353291e1a1fcd807f6f2175262ff981",
+    "mergebench-coding": "5d673ee63f201e937e87560cab017b3c329ca81efad868b17e8c31aa542862e4",
+    "mergebench-safety": "c4b5447c5a3dbd536ae5843b57c9900d6b830a8554cb3a9890ba375c90d8209f",
+    "glue-base": "2fbf8ee9dd83b0fd65cfdd27e7383df054ba5af919aec3f3a6e8a047e68c3ad1",
+    "glue-sentiment": "3b5da920a51f2ee71b05199216342193b2d5a9e6378e8a1116e18484a09a32ae",
+    "glue-preference": "2a5e70dd9361a875453bf6ed377e2618693d0a3cf7deb53e7fbc7deb0b19da17",
+    "glue-entailment": "224e2b8d257dba861075832c3066440bd99ed958aa18bafa3607af5ab1210837",
+    "glue-acceptability": "d21f1d0321172fdf24de1caf5065a0679b4b2868fbf612978dbcdce458614a42",
 }
-SIZE_LIMIT = 12_000_000
+SIZE_LIMIT = 25_000_000
 MODEL_FILES = {
     "README.md",
     "card.json",
@@ -210,13 +218,13 @@ def test_the_loss_is_that_of_transformers() -> None:
     """Of next tokens and of classes, rows of different lengths padded."""
     tokenizer = words.build_tokenizer()
     texts = [s.text for task in TASKS for s in sentences(task, "train", 3)]
-    written = next(batches(tokenizer, iter([Example("", text) for text in texts]), 6, 6))[0]
+    written = next(batches(tokenizer, iter([Example("", text) for text in texts]), 12, 12))[0]
     model = AutoModelForCausalLM.from_pretrained(MODELS / "glue-base", dtype=torch.float32)
     expected = model(input_ids=written.input_ids, labels=written.labels).loss
     count = (written.labels[:, 1:] != IGNORE).sum()
     torch.testing.assert_close(loss_sum(model, written) / count, expected)
     examples = [Example(text, label=index % 3) for index, text in enumerate(texts)]
-    chosen = next(batches(tokenizer, iter(examples), 6, 6))[0]
+    chosen = next(batches(tokenizer, iter(examples), 12, 12))[0]
     judge = AutoModelForSequenceClassification.from_pretrained(
         MODELS / "glue-preference", dtype=torch.float32
     )
@@ -258,7 +266,7 @@ def test_mixtures_keep_to_their_shares_and_steps() -> None:
     assert rows and all("," not in e.prompt for e in rows), "one operation"
     assert tables and all("4 times" in e.prompt for e in tables)
     texts = [e.response or "" for e in itertools.islice(glue.BASE.mixture.examples(1), 200)]
-    assert {text.split()[0] for text in texts} == {"Review:", "First:"}
+    assert {text.split()[0] for text in texts} == {"Review:", "First:", "Premise:", "Sentence:"}
     labels = {e.label for e in itertools.islice(glue.EXPERTS[1].mixture.examples(1), 200)}
     assert labels == {0, 1, 2}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections import Counter
 
 import pytest
@@ -41,7 +42,34 @@ def _solve_preference(text: str) -> str:
     return "neither" if first == second else "first" if first > second else "second"
 
 
-SOLVERS = {"mini_sentiment": _solve_sentiment, "mini_preference": _solve_preference}
+def _solve_entailment(text: str) -> str:
+    """The hypothesis praises: it follows from praise of the same noun."""
+    premise, hypothesis = text.removeprefix("Premise: ").removesuffix(" .").split(" . Hypothesis: ")
+    assert _says(hypothesis) == "positive", text
+    if premise.split()[1] != hypothesis.split()[1]:
+        return "neutral"
+    return "entailment" if _says(premise) == "positive" else "contradiction"
+
+
+_ADJECTIVE = "|".join(word for words in ADJECTIVES.values() for word in words)
+CLAUSE = (
+    "the (film|plot|cast|music|ending|story) (was|seemed)( (not|never|hardly))?"
+    f"( (very|quite|rather|truly))? ({_ADJECTIVE})"
+)
+
+
+def _solve_acceptability(text: str) -> str:
+    """The grammar, as one regular expression."""
+    whole = rf"Sentence: {CLAUSE} (and|but|although) {CLAUSE} \."
+    return "acceptable" if re.fullmatch(whole, text) else "unacceptable"
+
+
+SOLVERS = {
+    "mini_sentiment": _solve_sentiment,
+    "mini_preference": _solve_preference,
+    "mini_entailment": _solve_entailment,
+    "mini_acceptability": _solve_acceptability,
+}
 
 
 def test_adjectives_have_one_polarity() -> None:
@@ -79,7 +107,7 @@ def test_splits_are_the_published_ones() -> None:
     for task, split in itertools.product(TASKS, SIZES):
         for s in sentences(task, split):
             digest.update(f"{s.id}\t{s.text}\t{s.label}\n".encode("ascii"))
-    assert digest.hexdigest() == "3a45db4e8d971aad5e95e288de763e3c5b24e5dcb215551d1bddfa93d1900a19"
+    assert digest.hexdigest() == "1d244a68e22c2230cf4adb23d087d6e9ab84b3fb047a4f7397c778fab94a5d7f"
 
 
 def test_unknown_task_or_split_is_refused() -> None:
@@ -93,6 +121,8 @@ def test_benchmarks_are_classifications() -> None:
     assert {b.name: (b.domain, b.labels) for b in benchmarks} == {
         "mini_sentiment": ("sentiment", ("negative", "positive")),
         "mini_preference": ("preference", ("first", "neither", "second")),
+        "mini_entailment": ("entailment", ("entailment", "neutral", "contradiction")),
+        "mini_acceptability": ("acceptability", ("unacceptable", "acceptable")),
     }
     for benchmark in benchmarks:
         samples, source = benchmark.load("test", None)
