@@ -24,6 +24,7 @@ from bench.commands.merge import merge
 from bench.commands.options import flat
 from bench.commands.plan import plan
 from bench.commands.printing import say
+from bench.commands.prr import prr
 from bench.commands.regress import regress
 from bench.commands.run import run
 from bench.commands.table import table
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "lm-eval": lm_eval,
     "table": table,
+    "prr": prr,
     "methods": methods,
     "suites": suites,
     "models": models,
