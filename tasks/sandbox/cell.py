@@ -35,7 +35,7 @@ def enter(
     try:
         confine(limits, user=user)
     except OSError as error:
-        refuse(_CHANNEL, error)
+        refuse(_CHANNEL, secret, error)
     run(program, secret)
 
 
@@ -47,9 +47,9 @@ def main(path: str, channel: str) -> None:
     enter(asked["program"], secret, limits, user=asked["user"], channel=int(channel), printed=1)
 
 
-def refuse(channel: int, error: OSError) -> NoReturn:
-    """Say that there is no cell to run a program in, and end the process."""
-    os.write(channel, _why("refused", f"the sandbox could not be made: {error}"))
+def refuse(channel: int, secret: bytes, error: OSError) -> NoReturn:
+    """Say, signed by the secret, that there is no cell to run a program in, and end the process."""
+    os.write(channel, secret + _why("refused", f"the sandbox could not be made: {error}"))
     os._exit(1)
 
 

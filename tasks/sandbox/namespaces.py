@@ -16,6 +16,7 @@ from tasks.sandbox.room import DEVICES, SCRATCH, Room
 NOBODY = 65534  # the name of the only user of a user namespace; outside it is the caller
 _FIRST_FREE = 2_000_000_000  # far above what systems give to people, services or containers
 _BASE = "/tmp"  # any folder: the room is built over it, unseen from outside
+FILES = 4096  # most files of a scratch folder
 _TINY = "size=1m,nr_inodes=4096,mode=755"
 
 
@@ -56,7 +57,7 @@ def own_scratch(size: int, user: int | None) -> None:
     sys_.unshare(sys_.NEWNS | sys_.NEWIPC)
     flags = sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
     sys_.mount(
-        "scratch", SCRATCH, "tmpfs", flags, f"size={size},nr_inodes=4096,mode=700,uid={owner},gid={owner}"
+        "scratch", SCRATCH, "tmpfs", flags, f"size={size},nr_inodes={FILES},mode=700,uid={owner},gid={owner}"
     )
 
 

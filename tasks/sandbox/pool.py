@@ -28,7 +28,7 @@ STARTUP_SECONDS = 60.0
 GRACE_SECONDS = (
     30.0  # for starting and clearing away a cell on a busy machine, beyond the program's own limit
 )
-PROGRAMS_FOR_A_WORKER = 4
+PROGRAMS_FOR_A_WORKER = 2
 PROBE_SECONDS = 20.0
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); from tasks.sandbox.template import main; main(sys.argv[2])"

@@ -88,7 +88,7 @@ def _program(program: str, limits: Limits, inside: namespaces.Inside) -> Outcome
     for one in (saying, printing, reporting):
         os.close(one)
     heard = watch.Heard(limits.output_bytes)
-    in_time = watch.listen(word, printed, report, heard, until=started + limits.seconds, gone=_left_alone)
+    in_time = watch.listen(word, printed, report, heard, until=started + limits.seconds, stop=_left_alone)
     with contextlib.suppress(ProcessLookupError):
         os.kill(init, 9)
     os.waitpid(init, 0)  # returns when everything in its namespace is gone
@@ -128,7 +128,7 @@ def _init(
         try:
             namespaces.own_scratch(limits.scratch_bytes, inside.user)
         except OSError as error:
-            cell.refuse(saying, error)
+            cell.refuse(saying, secret, error)
         child = os.fork()
         if child == 0:
             cell.enter(program, secret, limits, user=inside.user, channel=saying, printed=printing)
