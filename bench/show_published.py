@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.show_board import folded, table_of_models
+from bench.show_columns import folded, table_of_models
 from results import text
 from results.published import PublishedTable, expert_of, means
 

@@ -7,17 +7,18 @@ line says so; where they differ it names benchmarks, or models.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 from results.board import Board, Elsewhere
 from results.cell import Budget, Cell
+from results.text import listed
 
 Place = tuple[str, str]  # title of the row, benchmark
 
 
 def protocol_lines(board: Board) -> list[str]:
     """How the numbers of a board came about, and which others are stored; nothing for a board without either."""
-    cells = {(row.title, b): cell for row in board.rows for b, cell in row.cells.items() if cell}
+    cells = {(row.title, b): cell for row in board.rows for b, cell in row.measured.items()}
     parts = [
         _part("prompt", cells, lambda cell: cell.prompt_mode),
         _part("budget", cells, lambda cell: budget_text(cell.budget) if cell.budget else None),
@@ -36,13 +37,13 @@ def limit_lines(board: Board) -> list[str]:
     """How many answers a grader gave up on, by benchmark; nothing where there were none."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for row in board.rows:
-        for benchmark, cell in row.cells.items():
-            if cell and cell.stopped:
+        for benchmark, cell in row.measured.items():
+            if cell.stopped:
                 found[benchmark][row.title] = cell.stopped
     if not found:
         return []
     words = [
-        f"{benchmark} {sum(counts.values()):,} ({_listed(f'{title} {n:,}' for title, n in counts.items())})"
+        f"{benchmark} {sum(counts.values()):,} ({listed(f'{title} {n:,}' for title, n in counts.items())})"
         for benchmark, counts in found.items()
     ]
     return [f"Answers on which grading stopped at a limit: {'; '.join(words)}."]
@@ -57,9 +58,9 @@ def budget_text(budget: Budget) -> str:
 
 
 def _draw(cell: Cell) -> str | None:
-    """The name of a sampled pool; None for greedy answers."""
+    """The name of a sampled pool; None for greedy answers, and for likelihoods of given ones."""
     name = cell.draw.partition("@")[0]
-    return None if name == "greedy" else name
+    return None if name in ("greedy", "loglikelihood") else name
 
 
 def _part(kind: str, cells: dict[Place, Cell], fact: Callable[[Cell], str | None]) -> str:
@@ -80,8 +81,8 @@ def _whose(value: str, places: dict[str, list[Place]]) -> str:
     for part in (1, 0):
         groups = [{place[part] for place in mine} for mine in places.values()]
         if sum(map(len, groups)) == len(set().union(*groups)):
-            return _listed(dict.fromkeys(place[part] for place in places[value]))
-    return _listed(f"{title} on {benchmark}" for title, benchmark in places[value])
+            return listed(dict.fromkeys(place[part] for place in places[value]))
+    return listed(f"{title} on {benchmark}" for title, benchmark in places[value])
 
 
 def _elsewhere(one: Elsewhere) -> str:
@@ -94,13 +95,5 @@ def _elsewhere(one: Elsewhere) -> str:
         names.append(f"budget {one.budget:,}")
         options.append(f"--max-new-tokens {one.budget}")
     if one.engine is not None:
-        return f"engine {one.engine}, of {_listed(one.models)}"
+        return f"engine {one.engine}, of {listed(one.models)}"
     return f"{', '.join(names)} (`{' '.join(options)}`)"
-
-
-def _listed(words: Iterable[str]) -> str:
-    found: Sequence[str] = list(words)
-    return ", ".join(found[:MOST]) + (f" and {len(found) - MOST} more" if len(found) > MOST else "")
-
-
-MOST = 6  # names in one sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 MISSING = "–"
 RECONSTRUCTED = "†"  # beside the name of every row whose method's definition had to be reconstructed
 MINUS = "−"
+MOST = 6  # names in one sentence
 
 
 def percent(estimate: Estimate | None) -> str:
@@ -68,6 +70,12 @@ def size(count: float | None) -> str:
         if count >= one:
             return f"{count / one:.{0 if count >= 100 * one else 1}f} {unit}"
     return f"{count:.0f} B"
+
+
+def listed(words: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    found = list(words)
+    return ", ".join(found[:MOST]) + (f" and {len(found) - MOST} more" if len(found) > MOST else "")
 
 
 def _with_error(estimate: Estimate | None, scale: float) -> str:

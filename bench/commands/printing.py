@@ -40,9 +40,11 @@ def show_rows(title: str, rows: list[dict[str, Any]], *, json: bool, whole: Any 
     show(simple_table(title, columns, [[str(row[c]) for c in columns] for row in rows]))
 
 
-def show_board(board: Board, *, json: bool, extra: Mapping[str, Any], asked: str | None = None) -> None:
+def show_board(
+    board: Board, *, json: bool, extra: Mapping[str, Any], asked: str | None = None, parts: bool = False
+) -> None:
     """The leaderboard with what must be known beside it; `extra` goes into the JSON. `asked` is the suite or
-    benchmark as the person named it."""
+    benchmark as the person named it, and `parts` shows what some benchmarks are made of."""
     from bench.lm_eval import is_lm_eval
     from bench.show_board import board_tables, grader_lines
     from results.protocol import limit_lines, protocol_lines
@@ -54,7 +56,7 @@ def show_board(board: Board, *, json: bool, extra: Mapping[str, Any], asked: str
         name = asked or board.suite
         command = "bench lm-eval" if is_lm_eval(name) else f"bench run --suite {name}"
         say(f"No rows for {name} ({board.split} split) yet: `{command}` makes some.")
-    for one in board_tables(board):
+    for one in board_tables(board, parts=parts):
         show(one)
         show("")
     for line in (*protocol_lines(board), *grader_lines(board), *limit_lines(board)):

@@ -43,6 +43,9 @@ def table(
     published: Annotated[
         bool, typer.Option("--published", help="Also numbers printed in papers, marked as reported.")
     ] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also the benchmarks that others are made of: languages, settings.")
+    ] = False,
     place: PlaceGroup,
     json: Json = False,
 ) -> None:
@@ -63,7 +66,8 @@ def table(
     )  # fmt: skip
     rows = recorded(Store(place.database)) if published else ()
     reported = published_tables(rows, board.benchmarks)
-    show_board(board, json=json, extra={"published": reported} if published else {}, asked=named or suite)
+    extra = {"published": reported} if published else {}
+    show_board(board, json=json, extra=extra, asked=named or suite, parts=parts)
     if published and not json:
         _show_published(board, reported)
 

@@ -9,11 +9,13 @@ import pytest
 from rich.console import Console
 
 from bench.show import WIDTH
-from bench.show_board import board_tables, folded, grader_lines
+from bench.show_board import board_tables, grader_lines
+from bench.show_columns import folded
 from results.board import Board
 from results.leaderboard import leaderboard
 from results.store import Store
 from tests.results.factory import answers, checkpoint, response, scores, verdict, write
+from tests.results.wide import ASKED, COLUMNS, wide
 
 SIX = ("gsm8k", "math500", "minerva_ocw", "olympiadbench", "college_math", "aime24")
 
@@ -44,10 +46,10 @@ def board(tmp_path: Path) -> Board:
     return leaderboard(store, "mini", benchmarks=SIX)
 
 
-def printed(board: Board) -> str:
+def printed(board: Board, *, parts: bool = False) -> str:
     out = io.StringIO()
     console = Console(file=out, width=WIDTH, highlight=False)
-    for table in board_tables(board):
+    for table in board_tables(board, parts=parts):
         console.print(table)
     return out.getvalue()
 
@@ -90,3 +92,36 @@ def test_both_rules_and_what_they_cost(board: Board) -> None:
 def test_names_are_folded_at_their_parts() -> None:
     assert folded("minerva_ocw") == "minerva_\nocw" and folded("olympiadbench") == "olympiad\nbench"
     assert folded("gsm8k") == "gsm8k"
+
+
+def test_a_wide_suite_stays_readable_and_ends_with_what_is_retained(tmp_path: Path) -> None:
+    store = Store(tmp_path / "leaderboard.duckdb")
+    write(store, wide())
+    board = leaderboard(store, "mergebench")
+    words = printed(board)
+    assert "…" not in words and max(map(len, words.splitlines())) <= WIDTH
+    heads = [line for line in words.splitlines() if line.startswith("mergebench")]
+    assert [head.split(" · ")[1] for head in heads] == [
+        "maths, multilingual",
+        "instruction, coding",
+        "safety",
+    ]
+    rates = words[words.index("PRR · performance retained of the experts · pair") :]
+    head, _, body = rates.partition("─")
+    assert [part for part in (*ASKED, "mean", "without", "worst") if part not in head] == []
+    said = " ".join(body.split())
+    best = next(row for row in board.rows if row.rank == 1)
+    assert best.retain is not None and best.retain.mean is not None and best.retain.worst is not None
+    assert f"1. {best.name} " in said and f" {best.retain.mean.value:.1f} " in said
+    for name in ASKED:
+        assert f"expert:{name} ({name})" in said
+    assert "• Missing: m_arc: no score (task_arithmetic lambda=0.4)." in said
+    assert "• Above 110 %, which says more of a weak denominator than of the model: xstest (" in said
+    assert "• xstest: its denominator, " in said and "below the best constant answer, 60.0" in said
+    assert "incomplete: no m_arc_ru" in words and "xstest · groups of samples" in words
+    assert "m_arc_ru" not in words.replace("no m_arc_ru", "") and "gsm8k_cot" not in words
+    parts = printed(board, parts=True)
+    assert "m_hellaswag_ru" in parts and "m_arc is the mean of its parts" in parts
+    taken = {line.split()[-1] for line in parts.splitlines() if line.rstrip().endswith(("_cot", "_direct"))}
+    assert taken == {"gsm8k_cot", "gsm8k_direct"} and max(map(len, parts.splitlines())) <= WIDTH
+    assert len(board.benchmarks) == len(COLUMNS) == 13
