@@ -304,5 +304,5 @@ class Suite:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Names of all benchmarks that are asked."""
-        return (*(b.name for b in self.benchmarks), *(task.name for task in self.lm_eval if not task.beside))
+        """Names of all benchmarks that are asked, those of lm-eval first."""
+        return (*(task.name for task in self.lm_eval if not task.beside), *(b.name for b in self.benchmarks))

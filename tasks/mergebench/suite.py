@@ -16,13 +16,14 @@ from tasks.mergebench.through_lm_eval import (
     MULTILINGUAL,
     gsm8k,
 )
+from tasks.safety.benchmarks import BENCHMARKS as SAFETY
 
 PLAIN, THOUGHT, GSM8K = gsm8k("", "maths")
 
 SUITE = Suite(
     name="mergebench",
     title="MergeBench: mathematics, four languages, instructions, programs, safety",
-    benchmarks=(),
+    benchmarks=SAFETY,
     composites=(GSM8K, *MULTILINGUAL, *FOLLOWED),
     lm_eval=(PLAIN, THOUGHT, MINERVA, *M_MMLU, *M_ARC, *M_HELLASWAG, IFEVAL),
 )
