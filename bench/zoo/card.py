@@ -17,6 +17,10 @@ _LABELLED = (
     "stored weights. The labels of a benchmark are chosen by this model's body under the head of that benchmark's",
     "expert: whatever the model, the head is the same. Standard errors are over texts.",
 )
+_SEEN = (
+    "stored weights. The labels of a benchmark are chosen by this model's vision tower under the head that the",
+    "base's texts make of them: whatever the tower, the head is the same. Standard errors are over images.",
+)
 
 
 def _score_lines(table: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -50,6 +54,7 @@ def render(card: Mapping[str, Any]) -> str:
     parent = card["fine_tuned_from"]
     start = f"fine-tuned from `{parent}`" if parent else "trained from scratch"
     written = any(LENGTH in entry for entries in card["test_scores"].values() for entry in entries)
+    how = _WRITTEN if written else _SEEN if "patch_size" in card["architecture"] else _LABELLED
     lines = [
         f"# {card['name']}",
         "",
@@ -67,7 +72,7 @@ def render(card: Mapping[str, Any]) -> str:
         *_score_lines(card["test_scores"]),
         "",
         f"The figures of `bench eval --models {card['suite']} --suite {card['suite']}`: {DTYPE} arithmetic on the",
-        *(_WRITTEN if written else _LABELLED),
+        *how,
         "",
         "## To know",
         "",
@@ -83,14 +88,21 @@ def _fact_lines(card: Mapping[str, Any]) -> list[str]:
     return [
         f"* architecture: {shape['type']}, {shape['parameters']:,} parameters, {shape['layers']} layers, "
         f"width {shape['hidden_size']}, {shape['attention_heads']} heads, "
-        + ("tied embeddings" if "labels" not in shape else f"labels: {', '.join(shape['labels'])}")
-        + f", {shape['dtype']}",
+        f"{_kind(shape)}, {shape['dtype']}",
         f"* data: {training['data']}; {_mixture(training['mixture'])}; {training['loss']}",
         f"* {training['steps']} steps of {training['batch']} examples, {training['optimiser']}, "
         f"peak learning rate {training['learning_rate']:g}, cosine, seed {training['seed']}",
         f"* training time: {training['seconds']} s on {training['machine']} ({training['threads']} thread)",
         f"* sha256 of model.safetensors: `{card['files']['model.safetensors']['sha256']}`",
     ]
+
+
+def _kind(shape: Mapping[str, Any]) -> str:
+    """What an architecture has in place of tied embeddings."""
+    if "patch_size" in shape:
+        side, patch = shape["image_size"], shape["patch_size"]
+        return f"images of {side} x {side} in patches of {patch} x {patch}"
+    return f"labels: {', '.join(shape['labels'])}" if "labels" in shape else "tied embeddings"
 
 
 def _mixture(mixture: Mapping[str, Mapping[str, float]]) -> str:

@@ -48,7 +48,8 @@ def parameters(weights: Path) -> int:
 def scores(folder: Path, recipe: Recipe, limit: int | None = None) -> Table:
     """Scores of the stored model on the test split, by benchmark and draw: what `bench eval` stores.
 
-    A body chooses labels under the head of each benchmark's expert, which lies beside it.
+    A body chooses labels under the head of each benchmark's expert, a vision tower under that of the base's texts;
+    both lie beside it.
     """
     options = EvalOptions(suite=recipe.suite, limit=limit, dtype=DTYPE)
     asked = pools(chosen_suite(options), options)
@@ -60,9 +61,11 @@ def scores(folder: Path, recipe: Recipe, limit: int | None = None) -> Table:
             for stage in recipe.experts
         }
         experts = {domain: Expert(fingerprint(path, cache), str(path)) for domain, path in siblings.items()}
+        base = folder.with_name(recipe.base.name)
         target = EvalTarget(
-            path=folder, fingerprint=mark, name=folder.name, model_set=recipe.family, experts=experts
-        )
+            path=folder, fingerprint=mark, name=folder.name, model_set=recipe.family, experts=experts,
+            base=fingerprint(base, cache), base_name=str(base),
+        )  # fmt: skip
         store = Store(Path(scratch) / "card.duckdb")
         with Spool(store.spool_dir, "card") as spool:
             evaluate(target, asked, options, store=store, spool=spool, progress=False)
@@ -122,19 +125,26 @@ def facts(
 
 
 def _architecture(folder: Path) -> dict[str, Any]:
-    """Shape and size of the stored model."""
-    config = AutoConfig.from_pretrained(folder)
+    """Shape and size of the stored model; of one with two towers those of the vision tower."""
+    whole = AutoConfig.from_pretrained(folder)
+    config = getattr(whole, "vision_config", whole)
     return {
-        "type": config.architectures[0],
+        "type": whole.architectures[0],
         "parameters": parameters(folder / "model.safetensors"),
         "layers": config.num_hidden_layers,
         "hidden_size": config.hidden_size,
         "intermediate_size": getattr(config, "intermediate_size", 4 * config.hidden_size),
         "attention_heads": config.num_attention_heads,
-        "tied_embeddings": config.tie_word_embeddings,
+        "tied_embeddings": getattr(config, "tie_word_embeddings", False),
         "dtype": "bfloat16",
-        **({"labels": list(config.id2label.values())} if _chooses(config) else {}),
+        **({"labels": list(whole.id2label.values())} if _chooses(whole) else {}),
+        **({"image_size": config.image_size, "patch_size": config.patch_size} if _sees(config) else {}),
     }
+
+
+def _sees(config: PretrainedConfig) -> bool:
+    """Whether the stored model is, or has, a vision tower."""
+    return hasattr(config, "patch_size")
 
 
 def _chooses(config: PretrainedConfig) -> bool:

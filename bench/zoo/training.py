@@ -28,6 +28,9 @@ Report = Callable[[str, int, int, float], None]
 Scores = dict[str, dict[str, float]]
 """By benchmark: what a snapshot measured."""
 
+Losses = Callable[[PreTrainedModel, PreTrainedTokenizerBase, "Recipe", "Stage"], Iterator[float]]
+"""Each loss that it yields has left its gradient in the model: one optimiser step's."""
+
 
 class Mixture(Protocol):
     """What a stage is trained on; its fields are shares, which a card states."""
@@ -65,7 +68,7 @@ class Recipe:
 
     `new_model(tokenizer, seed)` draws the base's initial weights; `begin(base, stage)` reads the stored base,
     float32, as the model of a later stage; `snapshot(model, tokenizer, n)` measures the model on the first `n`
-    validation samples and leaves it alone.
+    validation samples and leaves it alone. `losses` and `save` are those of models of texts where they are not said.
     """
 
     family: str
@@ -85,6 +88,8 @@ class Recipe:
     log_every: int = 50
     evaluate_every: int = 200
     evaluate_n: int = 100
+    losses: Losses | None = None
+    save: Callable[[PreTrainedModel, PreTrainedTokenizerBase, Path], None] | None = None
 
     @property
     def base(self) -> Stage:
@@ -138,6 +143,14 @@ def train_step(model: PreTrainedModel, parts: list[MicroBatch]) -> float:
     return total / labels
 
 
+def text_losses(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, stage: Stage
+) -> Iterator[float]:
+    """Endless losses on the texts, or the labels of texts, of a stage's mixture."""
+    for parts in batches(tokenizer, stage.mixture.examples(stage.seed), stage.batch, recipe.micro_batch):
+        yield train_step(model, parts)
+
+
 def _optimisers(model: PreTrainedModel, recipe: Recipe, stage: Stage) -> list[torch.optim.Optimizer]:
     """The optimisers of a stage, all at the stage's peak learning rate."""
     if stage.optimiser not in ("muon", "adamw"):
@@ -167,13 +180,13 @@ def _optimiser_steps(
 ) -> Iterator[tuple[int, float]]:
     """Run the stage; yields (finished steps, loss) after every optimiser step."""
     optimisers = _optimisers(model, recipe, stage)
-    stream = batches(tokenizer, stage.mixture.examples(stage.seed), stage.batch, recipe.micro_batch)
+    losses = (recipe.losses or text_losses)(model, tokenizer, recipe, stage)
     model.train()
     for step in range(stage.steps):
         rate = stage.learning_rate * learning_rate_factor(step, stage.steps, stage.warmup)
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate
-        loss = train_step(model, next(stream))
+        loss = next(losses)
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         for optimiser in optimisers:
             optimiser.step()
