@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from results.board import Board, Flips, Row
 from results.cell import Cell
 from results.cells import cells_of, length_ratios, places_of, votes_elsewhere
 from results.chosen import Key, Record, budgets_of, comparable, elsewhere, is_asked, known_graders
-from results.composites import Composite, asked_parts, columns_of, compose, composites_of
+from results.composites import Composite, Part, asked_parts, columns_of, compose, composites_of
 from results.database import Query
 from results.pairing import compared
 from results.retained import denominators
@@ -53,58 +54,94 @@ def leaderboard(
     database, or no scores: a board without rows. Raises StoreError for a grader that has no scores.
     """
     with store.reading() as query:
-        scores = query(
-            "SELECT * FROM current_scores WHERE (suite = $suite OR benchmark = $suite) AND split = $split "
-            "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at, benchmark",
-            {"suite": suite, "split": split, "model_set": model_set},
-        )
-        scores = largest_pools(scores, samples)
-        recorded = composites_of(query, suite) if composed else {}
-        composites = {name: one for name, one in recorded.items() if not one.plain}
-        stored = _measured(query, suite, split)
-        columns = tuple(benchmarks or columns_of(stored, recorded))
-        asked = asked_parts(columns, composites)
-        graded = {part.benchmark for part in asked.values()}
+        scores = largest_pools(_scores(query, suite, split, model_set), samples)
+        frame = _frame(query, suite, split, benchmarks, composed=composed)
         known = known_graders(scores, grader)
         budgets = budgets_of(query, suite, split)
         wanted = [s for s in scores if is_asked(s, budgets, prompt_mode, max_new_tokens)]
-        chosen, notes = comparable(wanted, asked, grader)
+        chosen, notes = comparable(wanted, frame.asked, grader)
         places = places_of(chosen)
         cells = length_ratios(chosen, cells_of(places, budgets))
         checkpoints, hidden = _shown(
             query("SELECT * FROM current_checkpoints ORDER BY created_at"), cells, methods
         )
         model_sets = tuple(sorted({c["model_set"] for c in checkpoints}))
-        named = {**stored, **{name: one.domain for name, one in recorded.items()}}
-        domains = {column: named[column] for column in columns if named.get(column)}
         divisors = {
-            name: denominators(name, columns, domains, composites, cells, places) for name in model_sets
+            name: denominators(name, frame.columns, frame.domains, frame.composites, cells, places)
+            for name in model_sets
         }
+        experts = {name: one.by_domain for name, one in divisors.items() if one.by_domain}
         if paired:
-            experts = [name for name, one in divisors.items() if one.by_domain]
             cells = compared(query, cells, split=split, experts=experts)
         reconstructed = {m["method"]: m["reconstructed"] for m in query("SELECT * FROM current_methods")}
-    rows = [
-        row_of(c, _columns(c, columns, composites, cells), divisors[c["model_set"]], reconstructed)
-        for c in checkpoints
-    ]
+    rows = [row_of(c, frame.cells(c, cells), divisors[c["model_set"]], reconstructed) for c in checkpoints]
+    graded = {part.benchmark for part in frame.asked.values()}
     return Board(
         suite=suite,
         split=split,
-        benchmarks=columns,
+        benchmarks=frame.columns,
         model_sets=model_sets,
         rows=tuple(ranked(rows)),
         votes={
-            b: tuple(sorted({n for row in rows if (c := row.cells[b]) for n in c.votes})) for b in columns
+            b: tuple(sorted({n for row in rows if (c := row.cells[b]) for n in c.votes}))
+            for b in frame.columns
         },
         notes=(*notes, *votes_elsewhere(chosen, cells), *hidden),
         graders={key: cell.grader for (_, _, key), cell in cells.items() if cell.grader},
         known_graders=known,
         flips=_flips(rows),
         elsewhere=elsewhere([s for s in scores if s["benchmark"] in graded], rows, budgets),
-        composites={name: one for name, one in composites.items() if name in columns},
-        domains=domains,
-        experts={name: _titles(rows, name, one.by_domain) for name, one in divisors.items() if one.by_domain},
+        composites={name: one for name, one in frame.composites.items() if name in frame.columns},
+        domains=frame.domains,
+        experts={name: _titles(rows, name, by_domain) for name, by_domain in experts.items()},
+    )
+
+
+def _scores(query: Query, suite: str, split: str, model_set: str | None) -> list[Record]:
+    return query(
+        "SELECT * FROM current_scores WHERE (suite = $suite OR benchmark = $suite) AND split = $split "
+        "AND ($model_set IS NULL OR model_set = $model_set) ORDER BY created_at, benchmark",
+        {"suite": suite, "split": split, "model_set": model_set},
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The columns of a board: their domains, where known, what some are made of, and what must be asked for them."""
+
+    columns: tuple[str, ...]
+    domains: dict[str, str]
+    composites: Mapping[str, Composite]
+
+    @property
+    def asked(self) -> dict[str, Part]:
+        return asked_parts(self.columns, self.composites)
+
+    def cells(self, checkpoint: Record, cells: Mapping[Key, Cell]) -> dict[str, Cell | None]:
+        """The cells of one checkpoint by column: those of what was asked, and those made of them."""
+        name = checkpoint["model_set"], checkpoint["checkpoint"]
+        found: dict[str, Cell | None] = {}
+        for column in self.columns:
+            composite = self.composites.get(column)
+            if composite is None:
+                found[column] = cells.get((*name, column))
+            else:
+                parts = {part.key: cells.get((*name, part.key)) for part in composite.parts}
+                found[column] = compose(composite, parts)
+        return found
+
+
+def _frame(
+    query: Query, suite: str, split: str, benchmarks: Sequence[str] | None, *, composed: bool
+) -> _Frame:
+    recorded = composites_of(query, suite) if composed else {}
+    measured = _measured(query, suite, split)
+    columns = tuple(benchmarks or columns_of(measured, recorded))
+    named = {**measured, **{name: one.domain for name, one in recorded.items()}}
+    return _Frame(
+        columns,
+        {column: named[column] for column in columns if named.get(column)},
+        {name: one for name, one in recorded.items() if not one.plain},
     )
 
 
@@ -117,21 +154,6 @@ def _measured(query: Query, suite: str, split: str) -> dict[str, str]:
         {"suite": suite, "split": split},
     )
     return {row["benchmark"]: row["domain"] for row in found}
-
-
-def _columns(
-    checkpoint: Record, columns: Iterable[str], composites: Mapping[str, Composite], cells: Mapping[Key, Cell]
-) -> dict[str, Cell | None]:
-    """The cells of one checkpoint by column: those of what was asked, and those made of them."""
-    name = checkpoint["model_set"], checkpoint["checkpoint"]
-    found: dict[str, Cell | None] = {}
-    for column in columns:
-        if column in composites:
-            parts = {part.key: cells.get((*name, part.key)) for part in composites[column].parts}
-            found[column] = compose(composites[column], parts)
-        else:
-            found[column] = cells.get((*name, column))
-    return found
 
 
 def _titles(rows: Iterable[Row], model_set: str, experts: Mapping[str, str]) -> dict[str, str]:

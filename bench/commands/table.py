@@ -44,7 +44,8 @@ def table(
         bool, typer.Option("--published", help="Also numbers printed in papers, marked as reported.")
     ] = False,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Also the benchmarks that others are made of: languages, settings.")
+        bool,
+        typer.Option("--parts", help="Also the benchmarks that others are made of: languages, settings."),
     ] = False,
     place: PlaceGroup,
     json: Json = False,
