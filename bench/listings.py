@@ -1,8 +1,8 @@
-"""Rows of the listing commands: methods, parameters, suites, model sets."""
+"""Rows of the listing commands: methods, parameters, model sets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.config import model_set, model_set_names, presets
 from bench.needs import title
@@ -10,9 +10,6 @@ from bench.recipe import method_class, method_names
 from methods.common.catalogue import parameter_names
 from methods.common.contract import Method
 from results import text
-
-if TYPE_CHECKING:
-    from tasks.contract import Benchmark
 
 
 def method_listing() -> list[dict[str, Any]]:
@@ -131,46 +128,6 @@ def _readable(pattern: str) -> str:
     """A pattern of alternatives as people write it: `base | expert:<i>`."""
     inner = pattern.removeprefix("^").removesuffix("$").removeprefix("(").removesuffix(")")
     return inner.replace(r"\d+", "<i>").replace("|", " | ")
-
-
-def suite_listing() -> list[dict[str, Any]]:
-    """One row a benchmark."""
-    from tasks.catalogue import suites
-
-    return [
-        {
-            "suite": suite.name,
-            "benchmark": benchmark.name,
-            "what": benchmark.title,
-            "domain": benchmark.domain,
-            "splits": ", ".join(benchmark.splits),
-            "prompt modes": ", ".join(benchmark.prompts),
-            "asked": _asked(benchmark),
-            "version": benchmark.version,
-        }
-        for suite in suites().values()
-        for benchmark in suite.benchmarks
-    ]
-
-
-def _asked(benchmark: Benchmark) -> str:
-    """What is asked for: one of its labels, or texts of so many tokens."""
-    if benchmark.labels:
-        return f"a label: {', '.join(benchmark.labels)}"
-    draws = ", ".join(f"{d.name} n={d.n} T={d.sampling.temperature:g}" for d in benchmark.protocols)
-    return f"{draws}, at most {benchmark.protocols[0].sampling.max_new_tokens} tokens"
-
-
-def suite_entries() -> dict[str, list[tuple[str, list[str]]]]:
-    """The same for a person, by suite."""
-    from tasks.catalogue import suites
-
-    entries: dict[str, list[tuple[str, list[str]]]] = {}
-    for row in suite_listing():
-        heading = f"{row['suite']}: {suites()[row['suite']].title}"
-        details = f"domain {row['domain']}; {row['splits']}; prompts {row['prompt modes']}; version {row['version']}"
-        entries.setdefault(heading, []).append((row["benchmark"], [row["what"], row["asked"], details]))
-    return entries
 
 
 def model_listing() -> list[dict[str, Any]]:

@@ -34,8 +34,8 @@ def methods(
 
 def suites(*, json: Json = False) -> None:
     """List suites and their benchmarks."""
-    from bench.listings import suite_entries, suite_listing
     from bench.show import definitions
+    from bench.suite_listing import suite_entries, suite_listing
 
     if json:
         show_json(suite_listing())

@@ -50,7 +50,7 @@ TRIVIAQA = LmEvalTask(  # Joshi et al., arXiv 1705.03551
 
 SUITE = Suite(
     name="general",
-    title="General knowledge and reading, kept or forgotten",
+    title="knowledge and reading that no expert was trained for",
     benchmarks=(),
     lm_eval=(COQA, MMLU, PUBMEDQA, SQUADV2, TRIVIAQA, PUBMEDQA_LMEVAL),
 )

@@ -36,7 +36,7 @@ CMMLU_LMEVAL = replace(
 
 SUITE = Suite(
     name="llama2",
-    title="Llama-2: Chinese, mathematics, programs",
+    title="Chinese, mathematics and programs, with an expert each",
     benchmarks=(),
     composites=(GSM8K,),
     lm_eval=(CMMLU, PLAIN, THOUGHT, CMMLU_LMEVAL),

@@ -22,7 +22,7 @@ PLAIN, THOUGHT, GSM8K = gsm8k("", "maths")
 
 SUITE = Suite(
     name="mergebench",
-    title="MergeBench: mathematics, four languages, instructions, programs, safety",
+    title="mathematics, four languages, instructions, programs and safety, with an expert each",
     benchmarks=SAFETY,
     composites=(GSM8K, *MULTILINGUAL, *FOLLOWED),
     lm_eval=(PLAIN, THOUGHT, MINERVA, *M_MMLU, *M_ARC, *M_HELLASWAG, IFEVAL),
