@@ -1,7 +1,8 @@
 """Suite `llama2`: Chinese, mathematics and programs, each with an expert.
 
-As PCB-Merging (Du et al., arXiv 2410.02396) and DRIFT-MEDIAN measure it. Neither paper states the examples of GSM8K and CMMLU: GSM8K is the better of two ways of
-asking as in `mergebench`, CMMLU has none, which is lm-eval's own number.
+As PCB-Merging (Du et al., arXiv 2410.02396) and DRIFT-MEDIAN measure it. Neither paper states the examples of GSM8K
+and CMMLU: GSM8K is the better of two ways of asking as in `mergebench`, CMMLU has none, which is lm-eval's own
+number.
 """
 
 from __future__ import annotations
