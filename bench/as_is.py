@@ -29,6 +29,7 @@ def evaluate_models(
     say: Say,
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
+    from bench.evaluation.judges import check_judges
     from bench.evaluation.questions import check_prompts, pools, remarks
     from bench.lm_eval.suite import load_suite
 
@@ -46,6 +47,7 @@ def evaluate_models(
     asked = pools(suite, options)
     check_prompts(asked, [checkpoint.path for checkpoint in checkpoints])
     tasks = load_suite(suite, options)
+    check_judges(suite.benchmarks, options)
     with opened(runs, db, say) as road:
         road.note_all([*remarks(asked), *(tasks.remarks if tasks else ())])
         road.record_columns(suite)

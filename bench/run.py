@@ -45,6 +45,7 @@ def run(
     Of several methods, one that fails on the way does not lose the others' results: the report names it.
     """
     from bench.evaluation.experts import check_heads
+    from bench.evaluation.judges import check_judges
     from bench.evaluation.questions import check_prompts, pools, remarks
     from bench.lm_eval.suite import load_suite
     from bench.models.loading import require_reader
@@ -64,6 +65,7 @@ def run(
     asked = pools(suite, options)
     check_prompts(asked, [model.path for model in (recipes[0].base, *recipes[0].experts)])
     tasks = load_suite(suite, options)
+    check_judges(suite.benchmarks, options)
     with opened(runs, db, say) as road:
         road.note_all([*remarks(asked), *(tasks.remarks if tasks else ())])
         road.record_columns(suite)

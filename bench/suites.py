@@ -33,6 +33,10 @@ class EvalOptions:
     served_model: str | None = None
     concurrency: int | None = None
     fixed_tokenizer: str | None = None
+    judge: str | None = None
+    judge_engine: str | None = None
+    judge_url: str | None = None
+    no_judge: bool = False
 
     def engine_options(self) -> dict[str, Any]:
         """What of these concerns the engine, as `bench.engines` takes it."""

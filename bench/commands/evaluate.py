@@ -11,6 +11,7 @@ from bench.commands.options import (
     AskingGroup,
     EngineGroup,
     Json,
+    JudgeGroup,
     Limit,
     Models,
     PlaceGroup,
@@ -34,6 +35,7 @@ def evaluate(
     limit: Limit = None,
     engine: EngineGroup,
     asking: AskingGroup,
+    judging: JudgeGroup,
     place: PlaceGroup,
     json: Json = False,
 ) -> None:
@@ -42,7 +44,7 @@ def evaluate(
 
     report = evaluate_models(
         model or [],
-        eval_options(suite, split=split, limit=limit, engine=engine, asking=asking),
+        eval_options(suite, split=split, limit=limit, engine=engine, asking=asking, judging=judging),
         models=models,
         rescore=rescore,
         runs=place.runs,

@@ -123,6 +123,25 @@ class AskingGroup:
 
 
 @dataclass(frozen=True)
+class JudgeGroup:
+    """Which model judges answers that a rule cannot grade."""
+
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="Judge: folder, Hub id, zoo:NAME [the benchmark's own].")
+    ] = None
+    judge_engine: Annotated[
+        str | None, typer.Option("--judge-engine", help="Engine that the judge answers on [auto].")
+    ] = None
+    judge_url: Annotated[
+        str | None,
+        typer.Option("--judge-url", help="OpenAI-compatible server of the judge, up to and with /v1."),
+    ] = None
+    no_judge: Annotated[
+        bool, typer.Option("--no-judge", help="Store answers that need a judge; judge and score them later.")
+    ] = False
+
+
+@dataclass(frozen=True)
 class PlaceGroup:
     """Where merges, statistics and results are kept."""
 
@@ -140,15 +159,17 @@ class PlaceGroup:
 
 
 def eval_options(
-    suite: str, *, split: str, limit: int | None, engine: EngineGroup, asking: AskingGroup
-) -> EvalOptions:
+    suite: str, *, split: str, limit: int | None, engine: EngineGroup, asking: AskingGroup,
+    judging: JudgeGroup = JudgeGroup(),  # noqa: B008
+) -> EvalOptions:  # fmt: skip
     """The options of an evaluation, whose fields the groups' are."""
     from bench.suites import EvalOptions
 
-    return EvalOptions(suite=suite, split=split, limit=limit, **asdict(engine), **asdict(asking))
+    groups = {**asdict(engine), **asdict(asking), **asdict(judging)}
+    return EvalOptions(suite=suite, split=split, limit=limit, **groups)
 
 
-GROUPS: tuple[type[Any], ...] = (EngineGroup, AskingGroup, PlaceGroup)
+GROUPS: tuple[type[Any], ...] = (EngineGroup, AskingGroup, JudgeGroup, PlaceGroup)
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:

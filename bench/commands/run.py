@@ -16,6 +16,7 @@ from bench.commands.options import (
     ExperimentName,
     Experts,
     Json,
+    JudgeGroup,
     Limit,
     Models,
     PlaceGroup,
@@ -43,6 +44,7 @@ def run(
     limit: Limit = None,
     engine: EngineGroup,
     asking: AskingGroup,
+    judging: JudgeGroup,
     data_split: Annotated[
         str, typer.Option("--data-split", help="Examples for methods that need data: train or validation.")
     ] = "train",
@@ -59,7 +61,7 @@ def run(
     asked = wanted(experiment, method=method, suite=suite, models=models, base=base, experts=expert)
     report = road(
         asked.methods,
-        eval_options(asked.suite, split=split, limit=limit, engine=engine, asking=asking),
+        eval_options(asked.suite, split=split, limit=limit, engine=engine, asking=asking, judging=judging),
         models=asked.models,
         base=base,
         experts=expert or [],

@@ -76,6 +76,11 @@ def check_engine(name: str, *, labels: bool = False, **options: Any) -> None:
         raise BadInput(f"engine {name} writes texts and chooses no labels: take --engine {able}")
 
 
+def takes(name: str) -> set[str]:
+    """The options that the engine called `name` heeds, beside dtype. Raises BadInput for an unknown engine."""
+    return set(_file(name).TAKES)
+
+
 def _file(name: str) -> Any:
     """The file of an engine; heavy imports happen in its functions only."""
     if name not in FILES:

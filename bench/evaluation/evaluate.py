@@ -8,9 +8,10 @@ when none is missing no engine is loaded. Grading and scoring work on stored res
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from bench.engines.contract import Answers
 from bench.evaluation.answering import answered
 from bench.evaluation.fitting import check_lengths
 from bench.evaluation.held import HeldEngine
+from bench.evaluation.judges import judged_graders, stored_judges
+from bench.evaluation.judging import Judgement, Judges
 from bench.evaluation.progress import bar
 from bench.evaluation.questions import Ask, Pool, rendered
 from bench.evaluation.scoring import Scoring, verdicts_due
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalReport:
-    """What an evaluation did."""
+    """What an evaluation did; `unread` counts, by judged grader, what judges said that nothing could be made of."""
 
     name: str
     generated: int
@@ -45,6 +48,8 @@ class EvalReport:
     seconds: float
     batch_size: int | None
     threads: int | None
+    judged: Judgement = field(default_factory=Judgement)
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def sentence(self) -> str:
         """The report in one line, for people."""
@@ -59,7 +64,9 @@ class EvalReport:
         else:
             done = f"all {self.reused:,} responses reused"
         graded = f"{self.graded:,} graded" if self.graded else "all grades reused"
-        return f"{self.name}: {done}; {graded}; {self.seconds:.1f} s"
+        said = [done, self.judged.sentence(), graded]
+        said += [f"{n:,} answers of {judge} could not be read" for judge, n in self.unread.items() if n]
+        return f"{self.name}: {'; '.join(filter(None, said))}; {self.seconds:.1f} s"
 
 
 def evaluate(
@@ -91,7 +98,13 @@ def evaluate(
             heads = store.path.parent / "heads"
             sampled = _sample(target, missing, engine, heads=heads, spool=spool, progress=progress)
             store.ingest()
-    graded = _grade_and_score(target, pools, ids, fixed, store=store, spool=spool, progress=progress)
+    judges, judged = stored_judges(store, options), Judgement()
+    if not options.no_judge:
+        asking = Judges(options, store.path.parent / "fingerprints.json")
+        judged = asking.ask(target, pools, ids, store=store, spool=spool, progress=progress)
+        judges = asking.of
+    scoring = Scoring(target, fixed, store, spool, judges)
+    graded, unread = _grade_and_score(scoring, pools, ids, progress=progress)
     return EvalReport(
         name=target.name,
         generated=sampled.responses,
@@ -102,6 +115,8 @@ def evaluate(
         seconds=time.perf_counter() - started,
         batch_size=sampled.batch_size,
         threads=sampled.threads,
+        judged=judged,
+        unread=unread,
     )
 
 
@@ -174,17 +189,17 @@ def _answers(asked: Sequence[Benchmark]) -> Answers:
 
 
 def _grade_and_score(
-    target: EvalTarget, pools: Sequence[Pool], ids: Sequence[list[str]], fixed: FixedTokenizer | None, *,
-    store: Store, spool: Spool, progress: bool,
-) -> int:  # fmt: skip
-    """Verdicts and scores of everything stored; the number of new verdicts."""
-    scoring = Scoring(target, fixed, store, spool)
-    new, scores = 0, []
+    scoring: Scoring, pools: Sequence[Pool], ids: Sequence[list[str]], *, progress: bool
+) -> tuple[int, Counter[str]]:
+    """Verdicts and scores of everything stored; the number of new verdicts, and of unread words of each judge."""
+    new, scores, unread = 0, [], Counter[str]()
     total = sum(verdicts_due(pool, own) for pool, own in zip(pools, ids, strict=True))
-    with bar(f"{target.name}: grading", total, show=progress) as advance:
+    with bar(f"{scoring.target.name}: grading", total, show=progress) as advance:
         for pool, own in zip(pools, ids, strict=True):
             graded = scoring.graded(pool, own, again=False, advance=advance)
             new += graded.new
+            if judged_graders(pool.benchmark):
+                unread.update(graded.unread())
             scores += scoring.scores(pool, graded, own)
     scoring.keep(scores)
-    return new
+    return new, unread

@@ -1,4 +1,4 @@
-"""The second step of an evaluation: verdicts on stored responses, and their scores. No model is needed.
+"""The second step of an evaluation: verdicts on stored responses. No model is needed.
 
 Responses are read, graded and let go in groups, so that a hundred thousand long ones need no more memory than
 one group and what their scores are made of.
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.evaluation.clusters import Voter, clustered
+from bench.evaluation.judges import Judged, JudgesOf, answer_of, with_judges
 from bench.evaluation.questions import Ask, Pool
-from results.schema import SCORES
-from results.scores import SHARED, UNWRITTEN, score_rows, stopped_at_limit
+from results.scores import SHARED, UNWRITTEN, stopped_at_limit
 from tasks.contract import Answer, AnswerGrader, AnyGrader, Benchmark, Grader, Verdict
 from tasks.l2s.flags import flags
 
@@ -39,13 +39,27 @@ JUDGED = ("response_id", "grader", "grader_version", "correct", "extracted", "vo
 class Graded:
     """The stored responses of one pool without their texts, and the verdicts of each grader on them, by id.
 
-    `graders` in the order of the benchmark; `new` counts the verdicts that were not stored yet.
+    `graders` in the order of the benchmark; `new` counts the verdicts that were not stored yet; `first` has the names
+    of the benchmark's first grader, one for each of its judges, where that is not the first of `graders`.
     """
 
     graders: tuple[str, ...]
     responses: dict[str, Row] = field(default_factory=dict)
     verdicts: dict[str, dict[str, Row]] = field(default_factory=dict)
     new: int = 0
+    first: frozenset[str] = frozenset()
+
+    def is_first(self, name: str) -> bool:
+        """Whether it is the grader whose numbers are shown by default."""
+        return name in (self.first or self.graders[:1])
+
+    def unread(self) -> dict[str, int]:
+        """By name of the first grader, once for each judge: how many answers it found nothing in."""
+        return {
+            name: sum(verdict["extracted"] is None for verdict in self.verdicts[name].values())
+            for name in self.graders
+            if self.is_first(name)
+        }
 
 
 def graders_of(benchmark: Benchmark) -> list[AnyGrader]:
@@ -61,15 +75,19 @@ def grade(
     spool: Spool,
     rescore: bool,
     advance: Callable[[int], None],
+    judges: JudgesOf | None = None,
 ) -> Graded:
     """One verdict of each of the benchmark's graders for each stored response of `ids` (one per ask).
 
     Stored verdicts of a grader's present version are used; `rescore` grades everything again. New ones are
-    spooled.
+    spooled. A grader that rests on a judge grades once for each of `judges`, what that judge has said something of.
     """
-    graders = graders_of(pool.benchmark)
+    made = graders_of(pool.benchmark)
+    graders = with_judges(made, judges)
     try:
-        return _graded(pool, ids, graders, store=store, spool=spool, rescore=rescore, advance=advance)
+        graded = _graded(pool, ids, graders, store=store, spool=spool, rescore=rescore, advance=advance)
+        graded.first = frozenset(one.name for one in with_judges(made[:1], judges))
+        return graded
     finally:
         for grader in graders:
             if close := getattr(grader, "close", None):  # it has worker processes
@@ -77,7 +95,7 @@ def grade(
 
 
 def _graded(
-    pool: Pool, ids: Sequence[str], graders: Sequence[AnyGrader], *,
+    pool: Pool, ids: Sequence[str], graders: Sequence[AnyGrader | Judged], *,
     store: Store, spool: Spool, rescore: bool, advance: Callable[[int], None],
 ) -> Graded:  # fmt: skip
     graded = Graded(tuple(grader.name for grader in graders), verdicts={g.name: {} for g in graders})
@@ -89,14 +107,15 @@ def _graded(
                 by = {"grader": grader.name, "grader_version": grader.version}
                 known = store.fetch("verdicts", responses, **by)
             verdicts = {row["response_id"]: _judged(row) for row in known}
-            rows = _judge(grader, [row for id, row in responses.items() if id not in verdicts])
+            rows = _judge(grader, [row for id, row in responses.items() if id not in verdicts], store)
             if pool.draw.votes and rows:
                 _cluster([(a.sample.id, id) for a, id in asked], rows, verdicts, graders, grader)
             spool.append_many("verdicts", rows.values())
             graded.new += len(rows)
             advance(len(asked) - len(verdicts))
             graded.verdicts[grader.name] |= verdicts | {id: _judged(row) for id, row in rows.items()}
-        graded.responses |= {id: _measured(row) for id, row in responses.items()}
+        keep = ("text",) if pool.benchmark.native else ()
+        graded.responses |= {id: _measured(row, keep) for id, row in responses.items()}
     return graded
 
 
@@ -112,10 +131,13 @@ def _groups(asks: Sequence[Ask], ids: Sequence[str]) -> Iterator[list[Asked]]:
         yield group
 
 
-def _judge(grader: AnyGrader, responses: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def _judge(grader: AnyGrader | Judged, responses: Sequence[Row], store: Store) -> dict[str, dict[str, Any]]:
     """New rows of `verdicts`, by response id."""
     if not responses:
         return {}
+    if isinstance(grader, Judged):
+        found = grader.verdicts(responses, store)
+        return {id: _verdict_row(id, grader, verdict) for id, verdict in found.items()}
     judged = verdicts_of(grader, [answer_of(row) for row in responses])
     return {
         row["response_id"]: _verdict_row(row["response_id"], grader, verdict)
@@ -131,12 +153,7 @@ def verdicts_of(grader: AnyGrader, answers: Sequence[Answer]) -> list[Verdict]:
     return grader.grade([(answer.text, answer.target) for answer in answers])
 
 
-def answer_of(row: Row) -> Answer:
-    """A stored response as a grader sees it."""
-    return Answer(row["question"], row["text"], row["target"], row["reference"])
-
-
-def _verdict_row(id: str, grader: AnyGrader, verdict: Verdict) -> dict[str, Any]:
+def _verdict_row(id: str, grader: AnyGrader | Judged, verdict: Verdict) -> dict[str, Any]:
     return {
         "response_id": id, "grader": grader.name, "grader_version": grader.version, "correct": verdict.correct,
         "extracted": verdict.extracted, "vote": verdict.vote, "why": verdict.why,
@@ -147,8 +164,8 @@ def _cluster(
     asked: Sequence[tuple[str, str]],
     rows: dict[str, dict[str, Any]],
     stored: Mapping[str, Row],
-    graders: Sequence[AnyGrader],
-    own: AnyGrader,
+    graders: Sequence[AnyGrader | Judged],
+    own: AnyGrader | Judged,
 ) -> None:
     """Give the new verdicts the names of the clusters that they vote with; `asked` are (question, response)
     ids."""
@@ -182,9 +199,10 @@ def _judged(row: Row) -> dict[str, Any]:
     return _short(row, JUDGED) | {"why": why if stopped_at_limit(why) else None}
 
 
-def _measured(row: Row) -> dict[str, Any]:
-    """A response without its text; what an older row does not say of the text is read from it."""
-    kept = _short(row, (*SHARED, *KEPT))
+def _measured(row: Row, more: Sequence[str] = ()) -> dict[str, Any]:
+    """A response without its text (unless `more` names it); what an older row does not say of the text is read from
+    it."""
+    kept = _short(row, (*SHARED, *KEPT)) | {name: row[name] for name in more}
     if kept["complete_box"] is None and row["finish_reason"] not in UNWRITTEN:
         found = flags(row["text"])
         kept |= {
@@ -193,60 +211,3 @@ def _measured(row: Row) -> dict[str, Any]:
             "complete_box": found.complete_box,
         }
     return kept
-
-
-def score(
-    pool: Pool,
-    graded: Graded,
-    ids: Sequence[str],
-    common: Row,
-    tokens: Mapping[str, Mapping[str, int]] | None = None,
-) -> list[dict[str, Any]]:
-    """Score rows, under every grader, of the questions of `pool` whose responses (`ids`, one per ask) are all
-    there.
-
-    `tokens` has, by fixed tokenizer, the length of each response.
-    """
-    responses = graded.responses
-    incomplete = {ask.sample.id for ask, id in zip(pool.asks, ids, strict=True) if id not in responses}
-    # A response is stored under the first question that asked it. Two questions with the same text share it.
-    asked = [
-        {
-            **responses[id], "suite": pool.suite, "split": pool.split, "draw": pool.draw.name,
-            "prompt_mode": pool.prompt_mode, "sample_id": ask.sample.id, "sample_index": ask.index,
-        }
-        for ask, id in zip(pool.asks, ids, strict=True)
-        if ask.sample.id not in incomplete
-    ]  # fmt: skip
-    if not asked:
-        return []
-    verdicts = {name: [by_id[r["response_id"]] for r in asked] for name, by_id in graded.verdicts.items()}
-    return [
-        row
-        for place, name in enumerate(graded.graders)
-        for row in score_rows(
-            asked,
-            verdicts[name],
-            expected_n=pool.expected_n,
-            votes=pool.draw.votes,
-            others={other: rows for other, rows in verdicts.items() if other != name},
-            tokens=tokens,
-            first=place == 0,
-            domain=pool.benchmark.domain,
-            **common,
-        )
-    ]
-
-
-def new_scores(rows: list[dict[str, Any]], store: Store, checkpoint: str) -> list[dict[str, Any]]:
-    """Those of `rows` that say something else than the current score of their key."""
-    current = {_key(row): row for row in store.fetch("scores", [checkpoint])}
-    return [row for row in rows if not _same(row, current.get(_key(row)))]
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in SCORES.key)
-
-
-def _same(row: Row, stored: Row | None) -> bool:
-    return stored is not None and all(stored[name] == value for name, value in row.items())

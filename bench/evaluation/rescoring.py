@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench.errors import BadInput
+from bench.evaluation.grading import Graded
+from bench.evaluation.judges import judged_graders, stored_judges
 from bench.evaluation.progress import Advance, bar
 from bench.evaluation.questions import Ask, Golds, Pool, golds
 from bench.evaluation.scoring import Scoring, verdicts_due
@@ -82,7 +84,7 @@ def rescore(
     newest = _newest(chosen, there, done)
     works = _works(target, newest, options, store=store, suite=suite, done=done)
     fixed = FixedTokenizer(options.fixed_tokenizer) if options.fixed_tokenizer else None
-    scoring = Scoring(target, fixed, store, spool)
+    scoring = Scoring(target, fixed, store, spool, stored_judges(store, options))
     by_voice: dict[str, list[_Work]] = defaultdict(list)
     for work in works:
         by_voice[_told(work.group, there)].append(work)
@@ -125,6 +127,7 @@ def _one_voice(
     for work in works:
         verdicts = scoring.graded(work.pool, work.ids, again=again, advance=advance)
         graded += verdicts.new
+        done.absent += _unjudged(work, verdicts)
         for n in work.sizes:
             pool, ids = _complete(work, n)
             scores += scoring.scores(pool, verdicts, ids)
@@ -141,6 +144,21 @@ def _one_voice(
         f"{done.name} ({voice}): all {stored:,} responses reused{lacking}; {again_said}; "
         f"{time.perf_counter() - started:.1f} s"
     )
+
+
+def _unjudged(work: _Work, graded: Graded) -> list[str]:
+    """What no judge has said anything of."""
+    if not judged_graders(work.group.benchmark):
+        return []
+    ask = "evaluate again without --rescore, with --judge"
+    if not graded.graders:
+        return [f"{work.group.benchmark.name}: no judge's answers are stored: {ask}"]
+    n = len(set(work.ids))
+    return [
+        f"{work.group.benchmark.name}: {name} has judged {len(by_id):,} of {n:,} responses: {ask}"
+        for name, by_id in graded.verdicts.items()
+        if graded.is_first(name) and len(by_id) < n
+    ]
 
 
 def _works(

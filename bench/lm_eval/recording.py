@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.evaluation.grading import Graded, score
+from bench.evaluation.grading import Graded
 from bench.evaluation.questions import Pool
+from bench.evaluation.scoring import score
 from bench.evaluation.target import EvalTarget
 from bench.lm_eval import PREFIX
 from bench.lm_eval.given import DRAW as GIVEN

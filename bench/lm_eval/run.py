@@ -13,7 +13,7 @@ from bench.as_is import identified, open_model
 from bench.config import model_set
 from bench.engines.served import check_one_model
 from bench.errors import BadInput, unknown
-from bench.evaluation.grading import new_scores
+from bench.evaluation.scoring import new_scores
 from bench.lm_eval import SUITE
 from bench.lm_eval.measuring import evaluated
 from bench.lm_eval.offline import check_punkt

@@ -140,7 +140,7 @@ def answer_suite(
     spool: Spool,
 ) -> str:
     """Ask one model all tasks, spool responses, verdicts and scores; the report in a sentence."""
-    from bench.evaluation.grading import new_scores
+    from bench.evaluation.scoring import new_scores
     from bench.lm_eval.measuring import evaluated
     from bench.lm_eval.model import EngineLM
     from bench.lm_eval.suite_scores import measured_of, suite_scores

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from bench.errors import BadInput
-from bench.evaluation.grading import Graded, score
+from bench.evaluation.grading import Graded
 from bench.evaluation.questions import Pool
+from bench.evaluation.scoring import score
 from bench.evaluation.target import EvalTarget
 from bench.lm_eval.asking import Asked
 from bench.lm_eval.model import EngineLM
