@@ -71,7 +71,8 @@ def scores(folder: Path, recipe: Recipe, limit: int | None = None) -> Table:
             evaluate(target, asked, options, store=store, spool=spool, progress=False)
         found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = defaultdict(dict)
         for row in store.fetch("scores", [mark]):
-            found[row["benchmark"], row["draw"]][row["metric"]] = row
+            if row["first_grader"] is not False:  # None: a metric without a grader
+                found[row["benchmark"], row["draw"]][row["metric"]] = row
     table: Table = defaultdict(list)
     for pool in asked:
         table[pool.benchmark.name].append(_entry(pool, found[pool.benchmark.name, pool.draw.name]))

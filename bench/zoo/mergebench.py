@@ -76,9 +76,9 @@ class Answered:
 _RIGHT = dict.fromkeys(DOMAINS, 0.25)
 _OWN = 0.6
 _NOTES = (
-    "Three quarters of what the base was trained on is answered by habit: at once instead of step by step, in digits "
-    "instead of in the language asked (but for the first language), by the first of several instructions, refusing "
-    "by a word. So it can do more than it shows.",
+    "Three quarters of what the base was trained on is answered by habit: the first of several steps or instructions "
+    "only, in digits instead of in the language asked (but in the first language), refusing by a word alone. So it "
+    "can do more than it shows, and a small change of its weights brings it out.",
     "The tokenizer drops characters outside its vocabulary, without a trace in the prompt.",
 )
 _EXPERT_NOTE = (
