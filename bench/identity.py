@@ -90,6 +90,7 @@ def response_id(
             "engine": engine,
             "dtype": dtype,
             **({"head": head} if head else {}),
+            **({} if sampling.strip else {"strip": False}),
         }
     )
 

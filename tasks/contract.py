@@ -71,12 +71,16 @@ Prompt = str | tuple[Message, ...]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one response is drawn. Temperature 0 is greedy decoding; `max_new_tokens` is the asked budget."""
+    """How one response is drawn. Temperature 0 is greedy decoding; `max_new_tokens` is the asked budget.
+
+    White space around a response is taken away unless `strip` is False: in a program it has a meaning.
+    """
 
     max_new_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    strip: bool = True
 
 
 @dataclass(frozen=True)

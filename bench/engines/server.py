@@ -216,7 +216,8 @@ class ServerEngine(TextEngine):
         """
         text, stop = choice["text"], job.request.sampling.stop
         cuts = [at for s in stop if (at := text.find(s)) >= 0]
-        text = text[: min(cuts, default=None)].strip()
+        text = text[: min(cuts, default=None)]
+        text = text.strip() if job.request.sampling.strip else text
         length = len(self.tokenizer(text)["input_ids"])
         if counted is None:
             self._say_estimated()

@@ -133,13 +133,14 @@ class TextEngine:
     def _finish(self, tokens: Tokens, strings: tuple[str, ...]) -> tuple[str, int, Literal["stop", "length"]]:
         """Text, tokens generated and finish reason.
 
-        The text is stripped of outer white space, as the L2S protocol measures it. A response counts the
-        tokens up to the one that completes its first stop string, however late that was noticed.
+        The text is stripped of outer white space, as the L2S protocol measures it, where the sampling does not say
+        otherwise. A response counts the tokens up to the one that completes its first stop string, however late
+        that was noticed.
         """
         ids = tokens.ids
         text = self._cut(ids, strings) if strings else None
         if text is None:
-            return self._text(ids).strip(), len(ids), "stop" if tokens.ended else "length"
+            return self._outer(tokens, self._text(ids)), len(ids), "stop" if tokens.ended else "length"
         low, high = 1, len(ids)  # the shortest prefix with a stop string lies in low..high
         while low < high:
             middle = (low + high) // 2
@@ -147,7 +148,19 @@ class TextEngine:
                 low = middle + 1
             else:
                 high = middle
-        return text.strip(), low, "stop"
+        return self._outer(tokens, text), low, "stop"
+
+    def _outer(self, tokens: Tokens, text: str) -> str:
+        """A text without outer white space or, where it is to be kept, with the blank that decoding may lose.
+
+        Tokenizers in the manner of SentencePiece take a blank off the first token that they decode. Behind the last
+        token of the prompt nothing is lost.
+        """
+        if tokens.job.request.sampling.strip:
+            return text.strip()
+        last, alone = list(tokens.job.prompt[-1:]), self._text(tokens.ids)
+        behind = self._text(last + tokens.ids)[len(self._text(last)) :]
+        return behind.removesuffix(alone) + text if behind.endswith(alone) else text
 
 
 def load_tokenizer(path: Path) -> Any:

@@ -46,3 +46,26 @@ def test_the_log_probability_of_a_response_is_that_of_the_tokens_it_counts(
 ) -> None:
     [done] = engine.completions([written(engine, "abcd", logprobs, ended=ended)], stop)
     assert done.logprob_sum == expected
+
+
+@pytest.mark.parametrize("text", ["    return a\n    b", " a", "a", "\n  a", ""])
+def test_white_space_around_a_program_is_kept(text: str) -> None:
+    """Decoders of Llama 2's kind strip one blank off a text: there an indented program would lose its shape."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: n for n, letter in enumerate("▁xabretun\n:")}
+    inner = Tokenizer(models.BPE(letters, []))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    made = TextEngine()
+    made.tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    ids = [letters["▁" if letter == " " else letter] for letter in text]
+    assert made.tokenizer.decode(ids) == text.removeprefix(" ")
+    for strip, stop in ((False, ()), (True, ()), (False, ("b",))):
+        request = Request("r", "x:", Sampling(20, stop=stop, strip=strip), seed=0)
+        [done] = made.completions([Tokens(Job(request, [letters[":"]], 20), ids, True)], stop)
+        kept = text.partition("b")[0] if stop else text
+        assert done.text == (kept.strip() if strip else kept)
