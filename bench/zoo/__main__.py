@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bench.zoo import glue, l2s, skills
+from bench.zoo import glue, l2s, mergebench, skills
 from bench.zoo.card import write_card
 from bench.zoo.facts import facts
 from bench.zoo.training import Recipe, Report, save, train
 
 MODELS = Path(__file__).parent / "models"
-RECIPES = {recipe.family: recipe for recipe in (l2s.RECIPE, skills.RECIPE, glue.RECIPE)}
+RECIPES = {recipe.family: recipe for recipe in (l2s.RECIPE, skills.RECIPE, glue.RECIPE, mergebench.RECIPE)}
 
 
 def progress_report(progress: Progress) -> Report:
