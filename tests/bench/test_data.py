@@ -22,7 +22,7 @@ from tasks.contract import Example
 from tests.bench.statistics.small import computed, family, need
 from tests.helpers.checkpoints import qwen2_tensors, write_checkpoint
 
-OFFLINE = ("mini_l2s", "mini_skills", "mini_glue")
+OFFLINE = ("mini_l2s", "mini_skills", "mini_glue", "mini_mergebench")
 
 
 def lines(folder: Path, *rows: Any) -> Path:
