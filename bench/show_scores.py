@@ -25,8 +25,8 @@ GROUPS = 8  # that a table of them can show
 
 def score_tables(board: Board, model_set: str, rows: Sequence[Row]) -> list[Table]:
     """The scores of a model set; the last table has the averages."""
-    blocks = _blocks(board, rows)
-    return [_score_table(board, model_set, rows, block, last=block is blocks[-1]) for block in blocks]
+    found = blocks(board, rows)
+    return [_score_table(board, model_set, rows, block, last=block is found[-1]) for block in found]
 
 
 def part_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
@@ -79,7 +79,7 @@ def _group_table(key: str, groups: Mapping[str, int], rows: Sequence[Row]) -> Ta
     return table
 
 
-def _blocks(board: Board, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def blocks(board: Board, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """The benchmarks of each table: all in one, or whole domains together."""
     headings = (_heading(benchmark, rows, narrow=True) for benchmark in board.benchmarks)
     width = sum(max(6, *map(len, heading.splitlines())) + 1 for heading in headings)
@@ -88,13 +88,13 @@ def _blocks(board: Board, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     by_domain: dict[str, list[str]] = {}
     for benchmark in board.benchmarks:
         by_domain.setdefault(board.domains.get(benchmark, benchmark), []).append(benchmark)
-    blocks: list[list[str]] = []
+    found: list[list[str]] = []
     for names in by_domain.values():
-        if blocks and len(blocks[-1]) + len(names) <= BLOCK:
-            blocks[-1] += names
+        if found and len(found[-1]) + len(names) <= BLOCK:
+            found[-1] += names
         else:
-            blocks.append(names)
-    return [tuple(block) for block in blocks]
+            found.append(names)
+    return [tuple(block) for block in found]
 
 
 def _score_table(

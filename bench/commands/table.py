@@ -14,6 +14,7 @@ from bench.errors import BadInput
 if TYPE_CHECKING:
     from results.board import Board
     from results.published import PublishedTable
+    from results.published.retained import Recomputed
 
 
 def table(
@@ -54,6 +55,7 @@ def table(
     from bench.road import board_of
     from results.published import published_tables
     from results.published.recording import recorded
+    from results.published.retained import recomputed
     from results.store import Store
 
     if place.db is not None and not place.db.exists():
@@ -67,17 +69,18 @@ def table(
     )  # fmt: skip
     rows = recorded(Store(place.database)) if published else ()
     reported = published_tables(rows, board.benchmarks)
-    extra = {"published": reported} if published else {}
+    rates = [one for one in recomputed(rows) if one.source in {table.source for table in reported}]
+    extra = {"published": reported, "published_retained": rates} if published else {}
     show_board(board, json=json, extra=extra, asked=named or suite, parts=parts)
     if published and not json:
-        _show_published(board, reported)
+        _show_published(board, reported, rates)
 
 
-def _show_published(board: Board, reported: Sequence[PublishedTable]) -> None:
+def _show_published(board: Board, reported: Sequence[PublishedTable], rates: Sequence[Recomputed]) -> None:
     from bench.show_published import tables
 
     if not reported:
         say(f"No published numbers are known for {', '.join(board.benchmarks)}.")
-    for one in tables(board.benchmarks, reported):
+    for one in tables(board, reported, rates):
         show(one)
         show("")
