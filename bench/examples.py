@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BadInput
 from bench.identity import digest
@@ -31,10 +32,16 @@ class ExampleSet:
     @cached_property
     def digest(self) -> str:
         """Hash of the examples in order."""
-        shown = [
-            (e.prompt, e.response, e.label, *([e.image.digest] if e.image else [])) for e in self.examples
-        ]
+        shown = [(e.prompt, e.response, e.label, *_instead(e)) for e in self.examples]
         return digest([*shown, self.labels, self.templates] if self.templates else shown)
+
+
+def _instead(example: Example) -> list[Any]:
+    """Identity of what is shown in place of the prompt; nothing where the prompt is shown."""
+    image, passage = example.image, example.passage
+    return ([image.digest] if image else []) + (
+        [passage.first, passage.second, passage.max_tokens] if passage else []
+    )
 
 
 def read_examples(file: Path) -> ExampleSet:

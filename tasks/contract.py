@@ -44,17 +44,35 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """What a classifier is shown where a plain text is not enough: one text, or two that its tokenizer joins.
+
+    Of more than `max_tokens` tokens the longer text loses its end, token by token, as transformers truncates.
+    """
+
+    first: str
+    second: str | None = None
+    max_tokens: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Both texts for people, a line each."""
+        return self.first if self.second is None else f"{self.first}\n{self.second}"
+
+
+@dataclass(frozen=True)
 class Example:
     """One training or calibration example: what a model is shown, and what it should say or choose.
 
-    `response` is the text that follows the prompt; `label` is the index of the right class. An `image` is shown in
-    place of the prompt.
+    `response` is the text that follows the prompt; `label` is the index of the right class. An `image` or a `passage`
+    is shown in place of the prompt.
     """
 
     prompt: str
     response: str | None = None
     label: int | None = None
     image: Picture | None = None
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +222,8 @@ class Benchmark:
     train and validation may serve training statistics and selection, test is only ever scored.
     `sizes` gives the number of questions of a split where it is known beforehand: a source with fewer rows holds a
     part of the benchmark.
-    `prompts` maps a prompt mode to a function from sample to prompt; the first is the default.
+    `prompts` maps a prompt mode to a function from sample to prompt (for classifiers, or to a passage); the first is
+    the default.
     `grader` builds the grader (heavy imports happen inside); `also_graded_by` builds others whose verdicts are stored
     and scored beside it, under their own names. `version` changes when prompts, data or
     protocols do. `domain` is the name of the expert that is meant to be good at it. `labels` makes it a
@@ -221,7 +240,7 @@ class Benchmark:
     version: str
     load: Callable[[str, Path | None], tuple[list[Sample], Source]]
     splits: tuple[str, ...]
-    prompts: Mapping[str, Callable[[Sample], Prompt]]
+    prompts: Mapping[str, Callable[[Sample], Prompt | Passage]]
     protocols: tuple[Draw, ...]
     grader: Callable[[], AnyGrader]
     also_graded_by: tuple[Callable[[], AnyGrader], ...] = ()

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from bench.models.zero_shot import ZeroShot
-from tasks.contract import Picture, Sampling
+from tasks.contract import Passage, Picture, Sampling
 
 
 @dataclass(frozen=True)
 class Request:
     """One response to draw. `id` is the response id; `seed` belongs to this response alone.
 
-    An `image` is what a vision tower is shown, in place of the prompt.
+    An `image` is what a vision tower is shown, a `passage` what a classifier is, in place of the prompt.
     """
 
     id: str
@@ -23,6 +23,7 @@ class Request:
     sampling: Sampling
     seed: int
     image: Picture | None = None
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from bench.engines.contract import Completion, Request
 from bench.errors import BadInput
 from bench.models.loading import require_tokenizer
+from bench.models.passages import token_ids
 
 # transformers says this once for each tokenizer, where it is not marked as said.
 TOO_LONG_WARNING = "sequence-length-is-longer-than-the-specified-maximum"
@@ -82,7 +83,7 @@ class TextEngine:
         """Requests with the tokens of their prompts; `room` tokens must be left in the context."""
         if not requests:
             return []
-        prompts = self.tokenizer([request.prompt for request in requests])["input_ids"]
+        prompts = token_ids(self.tokenizer, [request.passage or request.prompt for request in requests])
         for request, ids in zip(requests, prompts, strict=True):
             if not ids or (self.context is not None and len(ids) + room > self.context):
                 raise PromptTooLong(request, len(ids), self.context, room)

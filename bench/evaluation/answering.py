@@ -46,7 +46,7 @@ def _answered(
         head, benchmark = target.head(pool.benchmark), pool.benchmark
         texts: Texts = (benchmark.labels, benchmark.templates) if benchmark.templates else ((), ())
         same = written if head is None else chosen.setdefault((head, texts), [])
-        same.append(Request(id, ask.prompt, pool.draw.sampling, ask.seed, ask.sample.image))
+        same.append(Request(id, ask.prompt, pool.draw.sampling, ask.seed, ask.sample.image, ask.passage))
     for completions in engine.generate(written) if written else ():
         yield [response_row(target, engine, *missing[c.request.id], _text(c, blocks)) for c in completions]
     for (head, texts), requests in chosen.items():

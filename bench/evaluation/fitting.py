@@ -39,6 +39,8 @@ def doubtful(asked: Iterable[tuple[Pool, Ask]], context: int | None) -> list[tup
 
 
 def _most_tokens(ask: Ask) -> int:
+    if ask.passage and ask.passage.max_tokens is not None:
+        return ask.passage.max_tokens
     around = TEMPLATE if ask.messages else 0
     texts = (ask.prompt, *(message.content for message in ask.messages))
     return sum(len(text.encode()) for text in texts) + SPECIAL + around
@@ -54,8 +56,9 @@ def check_lengths(asked: Sequence[tuple[Pool, Ask]], path: Path, advice: str = A
     if context is None or not suspects:
         return
     from bench.engines.texts import load_tokenizer
+    from bench.models.passages import token_ids
 
-    encoded = load_tokenizer(path)([ask.prompt for _, ask in suspects])["input_ids"]
+    encoded = token_ids(load_tokenizer(path), [ask.passage or ask.prompt for _, ask in suspects])
     long: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for (pool, ask), ids in zip(suspects, encoded, strict=True):
         if len(ids) + (0 if pool.benchmark.labels else 1) > context:

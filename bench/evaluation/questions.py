@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import BadInput, unknown
-from bench.identity import hash_of, response_id, seed_of, text_hash
+from bench.identity import digest, hash_of, response_id, seed_of, text_hash
 from bench.suites import EvalOptions
-from tasks.contract import Benchmark, Draw, Message, Prompt, Sample, Source, Suite
+from tasks.contract import Benchmark, Draw, Message, Passage, Prompt, Sample, Source, Suite
 from tasks.errors import DataUnavailable
 
 
@@ -18,7 +18,7 @@ class Ask:
     """One response to draw: the `index`-th to `sample`. Hashes of document and prompt identify it.
 
     An ask of `messages` has no prompt and no hash of it until a model's chat template made them a text:
-    `rendered`.
+    `rendered`. A `passage` is shown to a classifier in place of the prompt, which is its text for people.
     """
 
     sample: Sample
@@ -28,6 +28,7 @@ class Ask:
     prompt_hash: str
     seed: int
     messages: tuple[Message, ...] = ()
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,11 @@ def _budgeted(draw: Draw, max_new_tokens: int | None) -> Draw:
     return replace(draw, name=f"{draw.name}@{max_new_tokens}", sampling=sampling)
 
 
-def _asks(sample: Sample, document: str, prompt: Prompt, n: int) -> Iterable[Ask]:
+def _asks(sample: Sample, document: str, prompt: Prompt | Passage, n: int) -> Iterable[Ask]:
     for index in range(n):
         ask = Ask(sample, index, "", document, "", seed_of(document, index))
-        yield _written(ask, prompt) if isinstance(prompt, str) else replace(ask, messages=prompt)
+        if isinstance(prompt, Passage):
+            mark = digest([prompt.first, prompt.second, prompt.max_tokens])
+            yield replace(ask, prompt=prompt.text, prompt_hash=mark, passage=prompt)
+        else:
+            yield _written(ask, prompt) if isinstance(prompt, str) else replace(ask, messages=prompt)

@@ -19,6 +19,7 @@ from bench.errors import BadInput
 from bench.examples import ExampleSet
 from bench.models.checkpoint import Checkpoint
 from bench.models.loading import require_tokenizer
+from bench.models.passages import token_ids
 from tasks.contract import Example
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Reader:
 
     def encode(self, example: Example) -> Shown:
         """All token ids of one example."""
-        prompt = self._prompt(example.prompt)
+        prompt = self._prompt(example)
         if self.classifier or example.response is None:
             if not prompt:
                 raise BadInput(f"{self.name}: the tokenizer makes nothing of the example {example.prompt!r}")
@@ -94,11 +95,11 @@ class Reader:
             answer = [*answer, end]
         return Shown((*prompt, *answer), len(prompt), example.label)
 
-    def _prompt(self, text: str) -> list[int]:
-        if not self.chat:
-            return list(self.tokenizer(text)["input_ids"])
+    def _prompt(self, example: Example) -> list[int]:
+        if not self.chat or example.passage:
+            return token_ids(self.tokenizer, [example.passage or example.prompt])[0]
         rendered = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": example.prompt}], add_generation_prompt=True, tokenize=False
         )
         return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
