@@ -133,14 +133,22 @@ def _names(folder: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml"))
 
 
+def from_file(kind: type[Config], file: Path, where: str, **values: Any) -> Config:
+    """What a YAML file says, with `values` over it; `where` names the file in errors."""
+    return _parse(kind, {**_mapping(file, where), **values}, where)
+
+
 def _load(folder: str, name: str) -> dict[str, Any]:
-    file = CONFIGS / folder / f"{name}.yaml"
+    return _mapping(CONFIGS / folder / f"{name}.yaml", f"configs/{folder}/{name}.yaml")
+
+
+def _mapping(file: Path, where: str) -> dict[str, Any]:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise BadInput(f"configs/{folder}/{name}.yaml is not YAML: {error}") from error
+        raise BadInput(f"{where} is not YAML: {error}") from error
     if not isinstance(found, dict):
-        raise BadInput(f"configs/{folder}/{name}.yaml must be a mapping, not {type(found).__name__}")
+        raise BadInput(f"{where} must be a mapping, not {type(found).__name__}")
     return found
 
 

@@ -33,13 +33,15 @@ Say = Callable[[str], None]
 class RunReport:
     """What a run did, in sentences, and the board that it ends with.
 
-    `refused` and `failed` give the reason for each method that does not apply, and for each that broke off.
+    `refused` and `failed` give the reason for each method that does not apply, and for each that broke off;
+    `checkpoints` are the fingerprints of what it asked.
     """
 
     board: Board
     summary: list[str]
     refused: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: tuple[str, ...] = ()
 
 
 @dataclass

@@ -80,7 +80,8 @@ def run(
         db, options.suite, split=options.split, model_set=name, prompt_mode=options.prompt_mode,
         max_new_tokens=options.max_new_tokens,
     )  # fmt: skip
-    return RunReport(board, road.summary, refused, attempts.failed)
+    asked_now = tuple(target.fingerprint for target in (*parents, *merges))
+    return RunReport(board, road.summary, refused, attempts.failed, asked_now)
 
 
 @dataclass

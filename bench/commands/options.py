@@ -32,6 +32,13 @@ ExperimentName = Annotated[
     str | None,
     typer.Option("--experiment", help="Experiment of configs/experiments: methods, models, suite."),
 ]
+AcceptanceName = Annotated[
+    str | None,
+    typer.Option(
+        "--acceptance",
+        help="Published experiment of configs/acceptance, or a file: run, compare, pass or fail.",
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Only the first N samples of each benchmark.")
 ]

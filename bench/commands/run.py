@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.commands.options import (
+    AcceptanceName,
     AnySuite,
     AskingGroup,
     Base,
@@ -25,8 +27,12 @@ from bench.commands.options import (
     Split,
     eval_options,
 )
-from bench.commands.printing import say, show_board
-from bench.errors import CheckFailed
+from bench.commands.printing import say, show, show_board
+from bench.errors import BadInput, CheckFailed
+
+if TYPE_CHECKING:
+    from bench.acceptance import Acceptance, Check
+    from results.board import Board
 
 
 def run(
@@ -36,6 +42,7 @@ def run(
     ] = None,
     suite: AnySuite = None,
     experiment: ExperimentName = None,
+    acceptance: AcceptanceName = None,
     models: Models = None,
     base: Base = None,
     expert: Experts = None,
@@ -59,6 +66,11 @@ def run(
     from bench.run import run as road
 
     asked = wanted(experiment, method=method, suite=suite, models=models, base=base, experts=expert)
+    published = None
+    if acceptance is not None:
+        own = (method, suite, experiment, models, base, expert, set_, limit, context_length, rope_from)
+        published = _published(acceptance, asking, *own, split != "test", data_split != "train")
+        asked, limit, asking = published.wanted, published.limit, replace(asking, samples=0)
     report = road(
         asked.methods,
         eval_options(asked.suite, split=split, limit=limit, engine=engine, asking=asking, judging=judging),
@@ -73,12 +85,47 @@ def run(
         context=Context(context_length, rope_from),
     )
     extra = {"report": report.summary, "not_applicable": report.refused, "failed": report.failed}
-    show_board(report.board, json=json, extra=extra)
+    checks = _checks(published, report.board, report.checkpoints)
+    show_board(report.board, json=json, extra={**extra, **({"acceptance": checks} if published else {})})
     _say_reasons("does not apply", report.refused)
     _say_reasons("left out", dict.fromkeys(asked.left_out, "needs examples: bench merge --data"))
     _say_reasons("FAILED", report.failed)
     if report.failed:
         raise CheckFailed(f"{', '.join(report.failed)}; the results of the others are kept")
+    if published is not None:
+        _accept(published, checks, json=json)
+
+
+def _published(name: str, asking: AskingGroup, *own: Any) -> Acceptance:
+    """The published experiment, whose numbers are of no other models, parameters or questions."""
+    from bench.acceptance import acceptance
+
+    if any(own) or asking.max_new_tokens or asking.prompt_mode or asking.samples:
+        raise BadInput(
+            f"--acceptance {name} says methods, models, parameters and questions itself, as they were published: "
+            "leave out every option but those of the engine, the data folder and the place of results"
+        )
+    return acceptance(name)
+
+
+def _checks(published: Acceptance | None, board: Board, checkpoints: Sequence[str]) -> list[Check]:
+    from bench.acceptance import compare
+
+    return compare(published, board, checkpoints) if published else []
+
+
+def _accept(published: Acceptance, checks: Sequence[Check], *, json: bool) -> None:
+    """The numbers beside the published ones; ends badly where one does not agree."""
+    from bench.acceptance import table
+
+    if not json:
+        show(table(published, checks))
+    wrong = [check for check in checks if not check.passed]
+    if wrong:
+        named = ", ".join(f"{check.row} on {check.benchmark}" for check in wrong)
+        raise CheckFailed(
+            f"{len(wrong)} of {len(checks)} numbers of {published.source} are not reached: {named}"
+        )
 
 
 def _say_reasons(what: str, reasons: Mapping[str, str]) -> None:
