@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BadInput
 from tasks.contract import LmEvalTask, Source
 from tasks.errors import DataUnavailable
-from tasks.sources import HubDataset, read_rows
+from tasks.sources import HUB_TIMEOUT_SECONDS, HubDataset, read_rows
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def data_of(scored: LmEvalTask, data_dir: Path | None) -> Iterator[dict[str, Source]]:
-    """While it lasts, tasks that are loaded read the data that are meant; yields the local files by task.
+    """While it lasts, tasks that are loaded read the data that are meant; yields by task where they were read.
 
     lm-eval has no setting that every task heeds (those written as classes ignore it): the method that reads is
     another one for as long.
@@ -32,23 +32,41 @@ def data_of(scored: LmEvalTask, data_dir: Path | None) -> Iterator[dict[str, Sou
 
     original = ConfigurableTask.download
     sources: dict[str, Source] = {}
+    commits: dict[str, str | None] = {}
 
     def download(self: ConfigurableTask, dataset_kwargs: Any = None, **more: Any) -> None:
         name = str(self.config.task or scored.task)
         if data_dir is not None:
             self.dataset, sources[name] = _local(self, name, scored, data_dir)
-        elif scored.data:
+            return
+        commit = commits.get(str(self.DATASET_PATH)) or _commit(str(self.DATASET_PATH))
+        commits[str(self.DATASET_PATH)] = commit
+        if scored.data:
             import datasets
 
             self.dataset = datasets.load_dataset(**_filled(scored.data, str(self.DATASET_NAME)))
-        else:
+        elif commit is None:
             original(self, dataset_kwargs, **more)
+        else:
+            original(self, {"revision": commit, **(dataset_kwargs or {})}, **more)
+            place = "/".join(str(part) for part in (self.DATASET_PATH, self.DATASET_NAME) if part)
+            sources[name] = Source(place, commit)
 
     ConfigurableTask.download = download
     try:
         yield sources
     finally:
         ConfigurableTask.download = original
+
+
+def _commit(repository: str) -> str | None:
+    """The commit of a dataset of the Hub that is read now, which fails at once where there is no network; None where
+    only what is cached is to be read."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    return HfApi().dataset_info(repository, timeout=HUB_TIMEOUT_SECONDS).sha
 
 
 def _filled(value: Any, name: str) -> Any:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from tests.helpers.local_server import Answering, serving
 
 Files = Mapping[str, Path]  # path in the repository, and the file here
+REVISION = r"(?:refs/convert/parquet|[^/]+)"  # every revision has the same files
 
 
 def commit_of(files: Files) -> str:
@@ -50,13 +51,13 @@ class _Handler(Answering):
     def do_GET(self) -> None:
         path = unquote(self.path.split("?")[0])
         self.asked.append(f"{self.command} {path}")
-        if found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/revision/[^/]+)?", path):
+        if found := re.fullmatch(rf"/api/datasets/([^/]+/[^/]+)(?:/revision/{REVISION})?", path):
             self._answer(found.group(1), self._info)
-        elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/tree/[^/]+(?:/(.*))?", path):
+        elif found := re.fullmatch(rf"/api/datasets/([^/]+/[^/]+)/tree/{REVISION}(?:/(.*))?", path):
             self._answer(
                 found.group(1), lambda files, _: self.send_json(200, _entries(files, found.group(2) or ""))
             )
-        elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+        elif found := re.fullmatch(rf"/datasets/([^/]+/[^/]+)/resolve/{REVISION}/(.+)", path):
             self._answer(found.group(1), lambda files, commit: self._file(files.get(found.group(2)), commit))
         else:
             self.send_json(404, {"error": f"no {path}"})
@@ -66,7 +67,9 @@ class _Handler(Answering):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         self.asked.append(f"POST {self.path}")
-        found = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/paths-info/[^/]+", self.path.split("?")[0])
+        found = re.fullmatch(
+            rf"/api/datasets/([^/]+/[^/]+)/paths-info/{REVISION}", unquote(self.path.split("?")[0])
+        )
         if found is None:
             self.send_json(404, {"error": f"no {self.path}"})
             return
