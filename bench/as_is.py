@@ -9,6 +9,7 @@ from bench.choice import recorded_name, set_of, set_with, short, specs_of
 from bench.config import ModelSet, model_set
 from bench.engines.served import check_one_model
 from bench.errors import BadInput
+from bench.programs import check_programs
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -38,6 +39,7 @@ def evaluate_models(
 
         return rescore_models(specs, options, models=models, runs=runs, db=db, say=say)
     suite = chosen_suite(options)
+    notes = check_programs(suite, options)
     if not specs and not models:
         raise BadInput("name what to evaluate: --model FOLDER, --model zoo:NAME, or --models SET")
     found = model_set(models) if models else None
@@ -49,7 +51,7 @@ def evaluate_models(
     tasks = load_suite(suite, options)
     check_judges(suite.benchmarks, options)
     with opened(runs, db, say) as road:
-        road.note_all([*remarks(asked), *(tasks.remarks if tasks else ())])
+        road.note_all([*notes, *remarks(asked), *(tasks.remarks if tasks else ())])
         road.record_columns(suite)
         targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
         _check_heads(road, targets, suite)

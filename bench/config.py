@@ -43,12 +43,13 @@ class ModelSet(BaseModel):
 
 
 class SuiteDefaults(BaseModel):
-    """The model set of a suite and the preset that each method uses on it."""
+    """The model set of a suite, the preset that each method uses on it, and whether its programs are run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: str | None = None
     presets: dict[str, str] = {}
+    run_code: bool = False
 
 
 class Experiment(BaseModel):

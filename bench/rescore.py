@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BadInput, unknown
+from bench.programs import allowed, check_programs
 from bench.road import Road, RunReport, Say, board_of, check_stored_set, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -33,6 +34,8 @@ def rescore_models(
     from bench.lineage import stored_targets
 
     suite = chosen_suite(options)
+    notes = check_programs(suite, options)
+    suite = allowed(suite, options)
     check_numbers(options)
     through = [task.name for task in suite.lm_eval if not task.beside]
     if through and not suite.benchmarks:
@@ -41,6 +44,7 @@ def rescore_models(
     model_sets = set()
     with opened(runs, db, say) as road:
         check_stored_set(road.store, models)
+        road.note_all(notes)
         if through:
             road.note(f"{', '.join(through)}: {GRADED_BY_LM_EVAL}")
         road.record_columns(suite)

@@ -14,6 +14,7 @@ from bench.config import ModelSet
 from bench.engines.served import check_one_model
 from bench.errors import BadInput, debugging
 from bench.models.context import AS_MODELS, Context
+from bench.programs import check_programs
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -53,6 +54,7 @@ def run(
     from bench.recipes import Asked, recipes_of
 
     suite = chosen_suite(options)
+    notes = check_programs(suite, options)
     check_one_model(options.engine, 2 + len(experts))
     chosen = chosen_models(models, base, experts, suite=suite.name).within(context)
     recipes, refused = recipes_of(
@@ -67,7 +69,7 @@ def run(
     tasks = load_suite(suite, options)
     check_judges(suite.benchmarks, options)
     with opened(runs, db, say) as road:
-        road.note_all([*remarks(asked), *(tasks.remarks if tasks else ())])
+        road.note_all([*notes, *remarks(asked), *(tasks.remarks if tasks else ())])
         road.record_columns(suite)
         attempts = Attempts(road, alone=len(recipes) == 1)
         parents, name = _record_parents(road, recipes[0], chosen)

@@ -37,6 +37,7 @@ class EvalOptions:
     judge_engine: str | None = None
     judge_url: str | None = None
     no_judge: bool = False
+    run_code: bool | None = None
 
     def engine_options(self) -> dict[str, Any]:
         """What of these concerns the engine, as `bench.engines` takes it."""

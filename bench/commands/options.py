@@ -127,6 +127,13 @@ class AskingGroup:
         int | None,
         typer.Option("--samples", min=0, help="Sampled responses a question, for votes; 0 leaves them out."),
     ] = None
+    run_code: Annotated[
+        bool | None,
+        typer.Option(
+            "--run-code/--no-run-code",
+            help="Run programs that models write, in a sandbox [the suite's choice, no].",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.errors import BadInput, unknown
 from bench.identity import digest, hash_of, response_id, seed_of, text_hash
+from bench.programs import allowed
 from bench.suites import EvalOptions
 from tasks.contract import Benchmark, Draw, Message, Passage, Prompt, Sample, Source, Suite
 from tasks.errors import DataUnavailable
@@ -98,10 +99,13 @@ def golds(benchmark: Benchmark, options: EvalOptions) -> Golds:
 def pools(suite: Suite, options: EvalOptions) -> list[Pool]:
     """Everything that `suite` asks under `options`; reads the data, which is where it can fail early.
 
+    What runs programs of the model is left out where that was not asked for.
+
     Raises BadInput when the data cannot be read, or for a prompt mode that a benchmark does not have.
     """
     check_numbers(options)
-    return [pool for benchmark in suite.benchmarks for pool in _pools(suite.name, benchmark, options)]
+    asked = allowed(suite, options).benchmarks
+    return [pool for benchmark in asked for pool in _pools(suite.name, benchmark, options)]
 
 
 def check_numbers(options: EvalOptions) -> None:
