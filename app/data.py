@@ -14,6 +14,7 @@ from results.errors import StoreError
 from results.leaderboard import leaderboard
 from results.published import PublishedTable, published_tables
 from results.published.recording import stored
+from results.published.retained import Recomputed, recomputed
 from results.store import Store
 
 WAIT_SECONDS = 5.0  # for a run that writes just now, before the page says so
@@ -34,6 +35,12 @@ def board(path: Path, **selection: Any) -> Board:
 def published(path: Path, benchmarks: tuple[str, ...]) -> tuple[PublishedTable, ...]:
     """The printed tables on these benchmarks, where somebody has asked for them: `bench table SUITE --published`."""
     return published_tables(_ask(lambda: _published(str(path), Store(path).stamp())), benchmarks)
+
+
+def published_rates(path: Path, sources: tuple[str, ...]) -> list[Recomputed]:
+    """What the printed scores of some tables give for their PRR."""
+    rows = _ask(lambda: _published(str(path), Store(path).stamp()))
+    return [one for one in recomputed(rows) if one.source in sources]
 
 
 def draws(path: Path, checkpoint: str, benchmark: str, split: str) -> list[str]:

@@ -54,8 +54,8 @@ def choose(database: Path, measured: list[Measured]) -> View:
         )
         mine = [m for m in mine if m.split == split]
         # Of all model sets: what this one lacks is missing, not unknown.
-        everyone = [m.benchmark for m in measured if (m.suite, m.split) == (suite, split)]
-        benchmarks = _some("Benchmarks", everyone, "Means are over the chosen ones.")
+        everyone = data.board(database, suite=suite, model_set=model_set, split=split).benchmarks
+        benchmarks = _some("Benchmarks", list(everyone), "Means are over the chosen ones.")
         methods = _some(
             "Methods", sorted(name for m in mine for name in m.methods), "Base and experts always stay."
         )

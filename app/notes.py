@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from results import text
 from results.board import Board, Row
 from results.protocol import limit_lines, protocol_lines
+from results.remarks import divisor_line, retain_lines, retention_lines
 
 
 def reconstructions(rows: Iterable[Row]) -> list[str]:
@@ -32,4 +33,18 @@ def graders(board: Board) -> str | None:
     for flip in board.flips:
         flips.setdefault(flip.other, []).append(f"{flip.benchmark} {flip.flipped:,} of {flip.responses:,}")
     lines = [f"verdicts that flip under {other}: {', '.join(words)}" for other, words in flips.items()]
-    return f"**Grader** {shown}; {'; '.join(lines)}."
+    return f"**Grader** {'; '.join([shown, *lines])}."
+
+
+def retained(board: Board) -> list[str]:
+    """Markdown: what PRR is over, and what to know of it; for each model set that has one."""
+    lines = []
+    for model_set in board.experts:
+        lines.append(f"**Denominators**: {divisor_line(board, model_set)}.")
+        lines += [f"• {line}" for line in retain_lines(board, model_set)]
+    return lines
+
+
+def kept(board: Board) -> list[str]:
+    """Markdown: what to know of the retention against the base."""
+    return [f"• {line}" for model_set in board.model_sets for line in retention_lines(board, model_set)]

@@ -11,10 +11,11 @@ import pandas as pd
 from results import text
 from results.board import Board, Row
 from results.cell import Cell
+from results.composites import MAX, Composite
 from results.statistics import Estimate
 
 # Groups of columns beyond accuracy and length.
-OPTIONS = ("votes", "vs base", "cost", "truncated", "no answer", "length spread", "n")
+OPTIONS = ("votes", "vs base", "cost", "parts", "groups", "truncated", "no answer", "length spread", "n")
 DEFAULT = ("votes", "vs base", "cost")
 # See-through, so that the text stays readable on a light and on a dark page.
 TINTS = {
@@ -58,8 +59,8 @@ def styled(board: Board, rows: Sequence[Row], options: Sequence[str]) -> Any:
     ranked = [row.rank is not None for row in rows]
     styler = frame.style.format(lambda value: getattr(value, "text", value))
     styler = styler.apply(lambda column: [TINTS.get(kind, "") for kind in kinds], axis=0)
-    accuracies = [column for column in columns if column[1] == "accuracy"]
-    styler = styler.apply(_bold_best, axis=0, subset=accuracies, ranked=ranked)
+    accuracies = [column for column in columns if column[1] == "accuracy" or column[0] == "PRR"]
+    styler = styler.apply(bold_best, axis=0, subset=accuracies, ranked=ranked)
     return styler
 
 
@@ -82,6 +83,8 @@ def _columns(board: Board, options: Sequence[str]) -> dict[Column, Callable[[Row
         ("", "#"): lambda row: None if row.rank is None else Written(row.rank, str(row.rank)),
         MODEL: label,
     }
+    if board.experts:
+        columns["PRR", "mean"] = lambda row: _rate(row)
     if len(board.benchmarks) > 1:
         mean = f"mean of {len(board.benchmarks)}"
         columns[mean, "accuracy"] = lambda row: _number(row.accuracy, text.percent)
@@ -126,8 +129,43 @@ def _benchmark_columns(board: Board, name: str, options: Sequence[str]) -> dict[
             columns[name, "boxed only"] = of(lambda cell: _number(cell.accuracy_complete, text.percent))
         if "no answer" in options:
             columns[name, "no answer"] = of(lambda cell: _plain(cell.no_answer, text.share))
+    if "parts" in options and name in board.composites:
+        columns |= _part_columns(board.composites[name])
+    if "groups" in options:
+        for group in dict.fromkeys(g for row in board.rows if (c := row.cells[name]) for g in c.groups):
+            columns[name, group] = of(partial(_group, group))
     columns[name, "n"] = of(lambda cell: Written(cell.n, cell.coverage))
     return columns
+
+
+def _part_columns(composite: Composite) -> dict[Column, Callable[[Row], Any]]:
+    """What a benchmark is made of, where that is several others."""
+    if len(composite.parts) == 1:
+        return {}
+    columns: dict[Column, Callable[[Row], Any]] = {
+        (composite.name, part.key): partial(_part, composite.name, part.key) for part in composite.parts
+    }
+    if composite.how == MAX:
+        columns[composite.name, "best of them"] = partial(_won, composite.name)
+    return columns
+
+
+def _part(name: str, key: str, row: Row) -> Written | None:
+    part = cell.parts.get(key) if (cell := row.cells[name]) else None
+    return _number(part.accuracy, text.percent) if part else None
+
+
+def _won(name: str, row: Row) -> str | None:
+    return cell.won if (cell := row.cells[name]) else None
+
+
+def _group(group: str, cell: Cell) -> Written | None:
+    return _number(cell.groups[group].accuracy, text.percent) if group in cell.groups else None
+
+
+def _rate(row: Row) -> Written | None:
+    """Mean PRR, which is in % already."""
+    return _number(row.retain.mean, text.tokens) if row.retain else None
 
 
 def _definition(row: Row) -> str | None:
@@ -161,7 +199,8 @@ def _plain(value: float | None, write: Callable[[float], str]) -> Written | None
     return None if value is None else Written(value, write(value))
 
 
-def _bold_best(column: pd.Series, ranked: list[bool]) -> list[str]:
+def bold_best(column: pd.Series, ranked: list[bool]) -> list[str]:
+    """Styles of a column in which the largest value of a ranked row is bold."""
     values = [value if is_ranked else None for value, is_ranked in zip(column, ranked, strict=True)]
     best = max((value for value in values if value is not None), default=None)
     return ["font-weight: bold" if value is not None and value == best else "" for value in values]

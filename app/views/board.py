@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from app import data, notes, reported, table
+from app import data, notes, reported, retained, table
 from app.filters import View
 from results import text
 from results.board import Board, Row
@@ -17,6 +19,7 @@ def show(view: View) -> None:
     st.title("Leaderboard")
     st.caption(f"{board.suite} · {board.split} split · model set {view.model_set}")
     _headline(board)
+    _retained(board)
     options = _choose_columns(board)
     complete = [row for row in board.rows if row.complete]
     incomplete = [row for row in board.rows if not row.complete]
@@ -35,13 +38,53 @@ def show(view: View) -> None:
     _reported(view, board)
 
 
+RATES = """Performance Retain Rate: the score in % ± standard error of the score of each domain's expert, of the
+benchmarks of a domain first, then of the domains. Not clipped at 100. Merges are ranked by the mean."""
+KEPT = """Share in % ± standard error of the base's score: what was forgotten. These benchmarks have no expert, so
+they are in no PRR."""
+
+
+def _retained(board: Board) -> None:
+    """What is kept of the experts' performance, by domain, and of the base's where a domain has no expert."""
+    rows = [row for row in board.rows if row.retain]
+    if rows:
+        st.markdown("#### Performance retained of the experts (PRR)")
+        _plain(retained.rates(rows), "Performance retained")
+        st.caption("  \n".join([RATES, *notes.retained(board)]))
+    rows = [row for row in board.rows if row.retention]
+    if rows:
+        st.markdown("#### Retention against the base")
+        _plain(retained.kept(rows), "Retention against the base")
+        st.caption("  \n".join([KEPT, *notes.kept(board)]))
+    if any(row.retain or row.retention for row in board.rows):
+        st.markdown("#### Scores")
+
+
+def _plain(styled: Any, description: str) -> None:
+    """A table with one line of headings; a missing number says so."""
+    longest = max((len(name) for name in styled.data["model"]), default=0)
+    width = min(table.WIDEST, table.CHARACTER * longest + 20)
+    config = {"model": st.column_config.Column(pinned=True, width=width)}
+    st.dataframe(
+        styled,
+        hide_index=True,
+        height="content",
+        column_config=config,
+        placeholder="missing",
+        alt=description,
+    )
+
+
 CARDS = 5  # what fits beside each other with readable names
 
 
 def _headline(board: Board) -> None:
-    """The base, the experts (the most accurate one, where there are many) and the best merge in cards."""
+    """The base, the experts (the most accurate one, where there are many) and the best merge in cards.
+
+    Where there is a PRR the cards show it, and the experts, which have 100 % of their own, are left out.
+    """
     complete = [row for row in board.rows if row.complete]
-    experts = [row for row in complete if row.kind == "expert"]
+    experts = [row for row in complete if row.kind == "expert" and not row.retain]
     if len(experts) > CARDS - 2:
         experts = sorted(experts, key=_accuracy)[-1:]
     cards: list[tuple[str, Row]] = [("Base", row) for row in complete if row.kind == "base"]
@@ -50,16 +93,27 @@ def _headline(board: Board) -> None:
     if not cards or len(cards) > CARDS:  # several model sets
         return
     for column, (title, row) in zip(st.columns(len(cards)), cards, strict=True):
+        rate = row.retain.mean if row.retain else None
         column.metric(
             title if row.name == row.kind else f"{title}: {row.title.removeprefix(f'{row.kind}:')}",
-            f"{100 * _accuracy(row):.1f} %",
-            _length(row),
-            help=f"{row.title}. Mean accuracy"
-            + ("; mean response length and its change against the expert." if row.length else "."),
+            f"{100 * _accuracy(row):.1f} %" if rate is None else f"PRR {rate.value:.1f} %",
+            _length(row) if rate is None else _beside(row),
+            help=f"{row.title}. " + (_HELP if rate is None else _RATE_HELP),
             delta_color="off",
             delta_arrow="off",
             border=True,
         )
+
+
+_HELP = "Mean accuracy; where answers have a length its mean, and its change against the expert."
+_RATE_HELP = "Mean performance retained of the experts; mean accuracy, and the domain that keeps least."
+
+
+def _beside(row: Row) -> str:
+    """What stands under the PRR of a card."""
+    worst = row.retain.worst if row.retain else None
+    lowest = f", worst {worst[0]} {worst[1].value:.1f} %" if worst else ""
+    return f"accuracy {100 * _accuracy(row):.1f} %{lowest}"
 
 
 def _accuracy(row: Row) -> float:
@@ -78,7 +132,10 @@ def _choose_columns(board: Board) -> list[str]:
     names = [
         name
         for name in table.OPTIONS
-        if (name != "votes" or any(board.votes.values())) and (name not in written or board.with_length)
+        if (name != "votes" or any(board.votes.values()))
+        and (name not in written or board.with_length)
+        and (name != "parts" or any(len(one.parts) > 1 for one in board.composites.values()))
+        and (name != "groups" or any(c.groups for row in board.rows for c in row.cells.values() if c))
     ]
     default = [name for name in table.DEFAULT if name in names]
     return list(st.pills("Columns", names, selection_mode="multi", default=default, key="columns"))
@@ -104,15 +161,15 @@ those questions, all benchmarks pooled. **Merge**: seconds with statistics, peak
 accuracy of the majority of the first n samples of one pool ± standard error over questions; maj@1 is the mean
 of the single samples. **Truncated** answers were cut off at the budget; **boxed only** is the accuracy when
 such an answer without a complete box is wrong. **Right** and **untruncated** are mean lengths of those
-answers. Ranked are merges that were asked every question; bold is the most accurate of them. Click a header
-to sort.
+answers. **Parts** are the benchmarks that another is the mean or the best of. Ranked are merges that were asked
+every question, by PRR where there is one; bold is the best of them. Click a header to sort.
 """
 
 
 def _legend(board: Board) -> None:
     """What each number is, how it was measured, and what to know about a method."""
     st.caption(LEGEND)
-    lines = [f"**{name}**: {'; '.join(kinds)}" for name, kinds in _protocols(board).items()]
+    lines = [f"**{', '.join(names)}**: {protocol}" for protocol, names in _protocols(board).items()]
     st.caption("  \n".join([*lines, *notes.reconstructions(board.rows)]))
 
 
@@ -121,10 +178,11 @@ def _reported(view: View, board: Board) -> None:
     tables = data.published(view.database, board.benchmarks)
     if not tables:
         return
+    rates = data.published_rates(view.database, tuple(one.source for one in tables))
     with st.expander("Reported in papers, not measured here"):
         for one in tables:
             st.markdown(f"**{one.source}** · {one.model_set}")
-            frame = reported.frame(one, board.benchmarks)
+            frame = reported.frame(one, board.benchmarks, rates)
             st.dataframe(
                 frame.style.format(precision=1, na_rep=text.MISSING), hide_index=True, height="content",
                 placeholder=text.MISSING, alt=f"Reported: {one.source}",
@@ -134,11 +192,12 @@ def _reported(view: View, board: Board) -> None:
 
 
 def _protocols(board: Board) -> dict[str, list[str]]:
+    """By how they were measured: what was asked."""
     found: dict[str, list[str]] = {}
     for row in board.rows:
-        for name, cell in row.cells.items():
-            if cell and _protocol(cell) not in found.setdefault(name, []):
-                found[name].append(_protocol(cell))
+        for name, cell in row.measured.items():
+            if name not in found.setdefault(_protocol(cell), []):
+                found[_protocol(cell)].append(name)
     return found
 
 

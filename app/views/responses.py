@@ -20,18 +20,19 @@ def show(view: View) -> None:
     board = view.board()
     left, middle, right = st.columns([3, 2, 2])
     row = left.selectbox("Model", board.rows, format_func=table.label, key="responses-model")
-    benchmark = middle.selectbox("Benchmark", board.benchmarks, key="responses-benchmark")
+    asked = list(dict.fromkeys(key for one in board.rows for key in one.measured))
+    key = middle.selectbox("Benchmark", asked, key="responses-benchmark")
     if row and row.reconstructed:
         st.caption("  \n".join(notes.reconstructions([row])))
-    cell = row.cells[benchmark] if row and benchmark else None
-    if cell is None:
+    cell = row.measured.get(key) if row and key else None
+    if row is None or cell is None:
         st.info("This model was not measured on this benchmark.")
         return
-    draws = data.draws(view.database, row.checkpoint, benchmark, view.split)
+    draws = data.draws(view.database, row.checkpoint, cell.benchmark, view.split)
     draw = right.selectbox(
         "Draw", draws, help="Greedy, or a pool of samples that votes.", key="responses-draw"
     )
-    place = {"checkpoint": row.checkpoint, "benchmark": benchmark, "split": view.split, "draw": draw}
+    place = {"checkpoint": row.checkpoint, "benchmark": cell.benchmark, "split": view.split, "draw": draw}
     place |= {"engine": cell.engine, "benchmark_version": cell.benchmark_version, "grader": cell.grader}
     _list(view, place)
 

@@ -22,6 +22,7 @@ from results.published.recording import recorded
 from results.store import Store
 from tests.results.factory import answers, checkpoint, response, scores, verdict, world, write
 from tests.results.test_leaderboard import measured
+from tests.results.wide import ASKED, COLUMNS, wide
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,6 +121,61 @@ def test_printed_numbers_are_shown_apart_and_only_where_somebody_asked_for_them(
             row.accuracy["gsm8k"] for row in printed.rows if "gsm8k" in row.accuracy
         ]
     assert list(app.dataframe[0].value["", "model"]) == ["○ base"], "never among measured rows"
+
+
+def test_what_is_retained_is_shown_by_domain_with_its_denominators_and_flags(store: Store) -> None:
+    write(store, wide())
+    app = run()
+    board = leaderboard(store, "mergebench")
+    rates, complete, incomplete = (frame.value for frame in app.dataframe)
+    assert list(rates.columns) == ["model", "mean", *ASKED, "without safety", "worst domain"]
+    assert list(rates["model"]) == [table.label(row) for row in board.rows]
+    shown = [row.retain.mean.value if row.retain and row.retain.mean else None for row in board.rows]
+    assert [None if value != value else value for value in rates["mean"]] == shown
+    last = rates.iloc[-1]  # a language is missing: so is its domain, and every mean over it
+    assert last["model"] == "task_arithmetic lambda=0.4" and last["coding"] > 0
+    assert last[["mean", "multilingual", "without safety", "worst domain"]].isna().all()
+    assert list(complete["PRR", "mean"]) == shown[:-1] and incomplete["PRR", "mean"].isna().all()
+    words = all_text(app)
+    assert "**Denominators**: expert:maths (maths), expert:multilingual (multilingual)" in words
+    assert "m_arc: no score (task_arithmetic lambda=0.4)" in words and "Above 110 %" in words
+    assert "xstest: its denominator, " in words and "below the best constant answer, 60.0" in words
+    best = next(row for row in board.rows if row.rank == 1)
+    assert best.retain is not None and best.retain.mean is not None
+    assert [metric.label for metric in app.metric] == ["Base", f"Top merge: {best.title}"]
+    assert app.metric[1].value == f"PRR {best.retain.mean.value:.1f} %"
+    assert not app.expander, "printed numbers only where somebody asked for them"
+
+
+def test_parts_and_groups_are_columns_on_demand_and_are_asked_for_by_their_own_names(store: Store) -> None:
+    write(store, wide())
+    app = run()
+    assert app.multiselect(key="choice-Benchmarks").options == [name for name, *_ in COLUMNS]
+    assert ("gsm8k", "gsm8k_cot") not in app.dataframe[1].value.columns
+    app.button_group(key="columns").set_value(["parts", "groups"]).run()
+    frame = app.dataframe[1].value
+    assert set(frame["gsm8k", "best of them"]) == {"gsm8k_cot", "gsm8k_direct"}
+    best = frame["gsm8k"][["gsm8k_cot", "gsm8k_direct"]].max(axis=1)
+    assert list(best) == list(frame["gsm8k", "accuracy"])
+    means = frame["m_arc"][[f"m_arc_{one}" for one in ("fr", "de", "ru", "es")]].mean(axis=1)
+    assert list(means) == pytest.approx(list(frame["m_arc", "accuracy"]))
+    both = 24 * frame["xstest", "safe"] + 16 * frame["xstest", "unsafe"]
+    assert list(both / 40) == pytest.approx(list(frame["xstest", "accuracy"]))
+    app = run("responses")
+    options = app.selectbox(key="responses-benchmark").options
+    assert "gsm8k_cot" in options and "ifeval:loose" in options and "gsm8k" not in options
+    app.selectbox(key="responses-benchmark").set_value("ifeval:loose").run()
+    assert not app.exception and "Grader loose@1" in all_text(app)
+
+
+def test_printed_rates_stand_beside_what_their_scores_give(store: Store) -> None:
+    write(store, wide())
+    recorded(store)
+    [expander] = run().expander
+    frame = expander.dataframe[0].value.set_index(("", "model"))
+    ours = frame.loc["DRIFT-MEDIAN (reported)"]
+    assert (ours["PRR", "printed"], round(ours["PRR", "from its scores"], 2)) == (87.51, 87.51)
+    assert (ours["PRR maths", "printed"], round(ours["PRR maths", "from its scores"], 2)) == (85.19, 80.95)
 
 
 def test_filters_and_columns(filled: Store) -> None:
