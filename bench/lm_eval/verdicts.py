@@ -50,7 +50,10 @@ class Measured:
 
 
 def verdict_rows(measured: Measured, lm: EngineLM) -> list[Row]:
-    """One verdict for each metric of each document that was answered once."""
+    """One verdict for each metric of each document that was answered once.
+
+    A metric that is neither right nor wrong on one document is so on none: what is compared in pairs is no selection.
+    """
     rows = {}
     for id, sample, metric in judged(measured, lm):
         row = {
@@ -63,7 +66,8 @@ def verdict_rows(measured: Measured, lm: EngineLM) -> list[Row]:
             "why": f"{metric} = {_plain(sample[metric])}",
         }
         rows[id, row["grader"]] = row
-    return list(rows.values())
+    undecided = {row["grader"] for row in rows.values() if row["correct"] is None}
+    return [{**row, "correct": None} if row["grader"] in undecided else row for row in rows.values()]
 
 
 def judged(measured: Measured, lm: EngineLM) -> Iterator[tuple[str, Mapping[str, Any], str]]:

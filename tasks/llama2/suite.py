@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tasks.coding.benchmarks import HUMANEVAL
 from tasks.contract import LmEvalTask, Suite
 from tasks.mergebench.through_lm_eval import gsm8k
 
@@ -38,7 +39,7 @@ CMMLU_LMEVAL = replace(
 SUITE = Suite(
     name="llama2",
     title="Chinese, mathematics and programs, with an expert each",
-    benchmarks=(),
+    benchmarks=(HUMANEVAL,),
     composites=(GSM8K,),
     lm_eval=(CMMLU, PLAIN, THOUGHT, CMMLU_LMEVAL),
 )

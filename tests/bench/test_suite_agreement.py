@@ -22,6 +22,7 @@ from bench import engines  # noqa: E402
 from bench.as_is import evaluate_models  # noqa: E402
 from bench.models.checkpoint import locate  # noqa: E402
 from bench.suites import EvalOptions  # noqa: E402
+from results.board import Board  # noqa: E402
 from results.store import Store  # noqa: E402
 from tasks.catalogue import resolve, suites  # noqa: E402
 from tasks.general.lm_eval.test_set import official_ids  # noqa: E402
@@ -64,28 +65,28 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ours(
     name: str, data: Path, model: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[RecordingEngine, dict[str, dict[str, Any]]]:
-    """What our road asks, and the accuracy of each benchmark under each grader."""
+) -> tuple[RecordingEngine, dict[str, dict[str, Any]], Board]:
+    """What our road asks, the accuracy of each benchmark under each grader, and the board."""
     engine = RecordingEngine()
     monkeypatch.setattr(engines, "load", lambda *args, **kwargs: engine)
     part = replace(resolve(name), benchmarks=())  # without those that are asked by us
     monkeypatch.setattr(bench.suites, "resolve", lambda _: part)
     options = EvalOptions(suite=name, engine="hf", dtype="float32", data_dir=data)
-    evaluate_models(
+    report = evaluate_models(
         [str(model)],
         options,
         models=None,
         rescore=False,
         runs=runs,
         db=runs / "board.duckdb",
-        say=lambda text: None,
+        say=lambda _: None,
     )
     rows = Store(runs / "board.duckdb").rows("SELECT * FROM current_scores WHERE metric = 'accuracy'")
     assert {row["suite"] for row in rows} == {part.name} and {row["split"] for row in rows} == {"test"}
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         found.setdefault(row["benchmark"], {})[str(row["grader"]).rpartition("@")[0]] = row
-    return engine, found
+    return engine, found, report.board
 
 
 def from_hub(data: Path, tasks: list[str]) -> Any:
@@ -155,20 +156,20 @@ def leaves_of(manager: Any, name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def both(
     data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, tuple[Any, Any, Any, Any]]]:
+) -> Iterator[dict[str, tuple[Any, ...]]]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         found = {}
         for name in ASKED:
             with monkeypatch.context() as inside:
-                asked, scores = ours(name, data, model, tmp_path_factory.mktemp(name), inside)
+                asked, scores, board = ours(name, data, model, tmp_path_factory.mktemp(name), inside)
             with monkeypatch.context() as inside:
-                found[name] = (asked, scores, *theirs(name, data, inside))
+                found[name] = (asked, scores, *theirs(name, data, inside), board)
         yield found
 
 
 @pytest.mark.parametrize("name", ASKED)
 def test_requests_are_those_of_lm_eval(both: dict[str, Any], name: str) -> None:
-    asked, _, peer, _ = both[name]
+    asked, _, peer, *_ = both[name]
     assert asked.asked == {(prompt, stop, budget) for prompt, stop, budget in peer.asked}
     assert asked.scored == peer.scored
     assert asked.asked or asked.scored
@@ -177,7 +178,7 @@ def test_requests_are_those_of_lm_eval(both: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("name", ASKED)
 def test_metrics_are_those_of_lm_eval(both: dict[str, Any], name: str) -> None:
     """Each benchmark's score, and every other metric and filter that is stored beside it."""
-    _, scores, _, found = both[name]
+    _, scores, _, found, _ = both[name]
     compared = 0
     for task in (task for task in resolve(name).lm_eval if not task.beside):
         members = [key for key in found["results"] if belongs(key, task)]
@@ -203,9 +204,27 @@ def belongs(key: str, task: Any) -> bool:
 def test_scores_show_something(both: dict[str, Any]) -> None:
     """A score of 0 or 1 everywhere would hide a wrong target."""
     for name in SUITES:
-        _, scores, _, _ = both[name]
+        _, scores, *_ = both[name]
         flat = {row["value"] for by_grader in scores.values() for row in by_grader.values()}
         assert len(flat - {0.0, 1.0}) >= 2
+
+
+def test_columns_are_made_of_what_lm_eval_measured(both: dict[str, Any]) -> None:
+    """The better of two, a mean of languages, one set of answers under two metrics: from lm-eval's own results."""
+    *_, found, board = both["mergebench"]
+    (row,) = board.rows
+    shown = {name: cell.accuracy.value for name, cell in row.cells.items() if cell and cell.accuracy}
+    result = found["results"]
+    flexible = [result[task]["exact_match,flexible-extract"] for task in ("gsm8k", "gsm8k_cot")]
+    assert shown["gsm8k"] == pytest.approx(max(flexible)) and flexible[0] != flexible[1]
+    for column, task, metric in (("m_mmlu", "m_mmlu", "acc"), ("m_arc", "arc", "acc_norm"),
+                                 ("m_hellaswag", "hellaswag", "acc_norm")):  # fmt: skip
+        mean = (
+            sum(result[f"{task}_{language}"][f"{metric},none"] for language in ("fr", "de", "ru", "es")) / 4
+        )
+        assert shown[column] == pytest.approx(mean)
+    for how in ("strict", "loose"):
+        assert shown[f"ifeval_{how}"] == pytest.approx(result["ifeval"][f"prompt_level_{how}_acc,none"])
 
 
 def test_what_deviates_says_so() -> None:
