@@ -139,6 +139,8 @@ class Judge:
             asked
         )
         self.options = {name: getattr(options, name) for name in given}
+        if asked == "server" and not url:
+            raise BadInput("engine server needs an address: --judge-url http://HOST:PORT/v1.")
         if "server_url" in engines.takes(asked):
             self.options["server_url"] = url
         elif url:

@@ -115,7 +115,7 @@ def _scores_by(
         if all(r["response_id"] in by_id for r in own)
     }
     first = graded.is_first(name)
-    return score_rows(
+    made = score_rows(
         own,
         verdicts[name],
         expected_n=pool.expected_n,
@@ -126,6 +126,10 @@ def _scores_by(
         domain=pool.benchmark.domain,
         **common,
     )
+    if not pool.benchmark.native:
+        return made
+    # Nobody asked for a box there: that one is missing says nothing of an answer that was cut off.
+    return [row for row in made if row["metric"] != "accuracy_complete"]
 
 
 def _native(
