@@ -85,6 +85,8 @@ def ratio_of(performance: Performance) -> Ratio:
     value = 100 * merged.value / expert.value
     stderr, error = _error(performance, merged, expert)
     flags = tuple(_said_of(performance, value, expert.value))
+    if error == "bootstrap" and stderr is None:
+        flags += (f"{name}: no standard error, since its denominator has next to nothing right",)
     return Ratio(name, performance.domain, Estimate(value, stderr), error, flags, None, performance.shares)
 
 

@@ -10,9 +10,10 @@ from bench.errors import BadInput
 from bench.prr import rates_of
 from bench.prr_tables import rates_table
 from bench.show import printer
-from results.published import MEAN, published_rows
-from results.published.retained import DOMAINS
+from results.published import MEAN, published_rows, published_tables
+from results.published.retained import DOMAINS, PAPER
 from results.statistics import Estimate, proportion
+from tasks.catalogue import resolve
 from tests.bench.command import bench, bench_json
 
 HEADER = "method,domain,benchmark,value,expert_value"
@@ -134,6 +135,26 @@ def test_the_papers_detailed_table_as_a_file_gives_its_printed_means(tmp_path: P
     for method, value in printed.items():
         assert found["rates"][method]["mean"]["value"] == pytest.approx(value, abs=0.015)
     assert found["rates"]["Skyline(s)"]["mean"]["value"] == 100
+
+
+@pytest.mark.parametrize(
+    ("suite", "tables"),
+    [
+        ("mergebench", ["Tables 2, 7 and 8", "Tables 3, 9 and 10"]),
+        ("llama2", ["Table 4"]),
+        ("glue", ["Table 1"]),
+        ("clip", ["Table 5", "Table 11"]),
+        ("general", []),
+    ],
+)
+def test_printed_tables_stand_beside_the_suite_that_they_measured(suite: str, tables: list[str]) -> None:
+    found = resolve(suite)
+    printed = published_tables(published_rows(), found.reported)
+    assert [table.source for table in printed] == [f"{PAPER}, {table}" for table in tables]
+    assert all({b for row in one.rows for b in row.accuracy} == set(found.reported) for one in printed)
+    if suite == "mergebench":
+        asked = (*found.benchmarks, *found.lm_eval, *found.composites)
+        assert {one.name: one.domain for one in asked if one.name in found.reported} == DOMAINS
 
 
 def test_published_tables_from_the_command_line(tmp_path: Path) -> None:

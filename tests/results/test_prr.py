@@ -169,6 +169,9 @@ def test_errors_that_no_replicate_shows() -> None:
     ratio = ratio_of(nothing)
     assert ratio.error == "delta" and stderr(ratio.estimate) == pytest.approx(2.0), "0 of 50 is not certain"
     assert bootstrap([Pairs(1, 3, 1, 95)]) is None, "a replicate without a right answer of the expert"
+    rate = retain_rate([paired("a", Pairs(1, 3, 1, 95))])
+    assert value(rate.mean) == pytest.approx(200) and rate.mean is not None and rate.mean.stderr is None
+    assert rate.flags[1:] == ("a: no standard error, since its denominator has next to nothing right",)
 
 
 def test_benchmarks_on_the_same_items_are_not_averaged_away() -> None:
