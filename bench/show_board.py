@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.show import literal
 from bench.show_columns import folded, table_of_models
 from bench.show_retained import retain_table, retention_table
-from bench.show_scores import group_tables, part_tables, score_tables
+from bench.show_scores import blocks, group_tables, part_tables, score_tables
 from results import text
 
 if TYPE_CHECKING:
@@ -30,10 +30,14 @@ def board_tables(board: Board, *, parts: bool = False) -> list[Table]:
         tables += group_tables(board, rows)
         if any(row.merge_seconds is not None for row in rows):
             tables.append(_cost_table(rows))
-        if any(_troubles(cell) != text.MISSING for row in rows for cell in row.cells.values()):
-            tables.append(_troubles_table(board, rows))
+        troubled = [
+            b for b in board.with_length if any(_troubles(row.cells.get(b)) != text.MISSING for row in rows)
+        ]
+        tables += [_troubles_table(rows, block) for block in blocks(board, rows, troubled)]
         if board.tokenizers:
-            tables.append(_fixed_length_table(board, rows))
+            tables += [
+                _fixed_length_table(board, rows, block) for block in blocks(board, rows, board.with_length)
+            ]
         tables += [_votes_table(board, benchmark, rows) for benchmark, votes in board.votes.items() if votes]
         retained = retention_table(board, model_set, rows), retain_table(board, model_set, rows)
         tables += [table for table in retained if table]
@@ -90,30 +94,30 @@ def _troubles(cell: Cell | None) -> str:
     return f"{shares}\n{100 * cell.accuracy_complete.value:.1f}" if cell.accuracy_complete else shares
 
 
-def _troubles_table(board: Board, rows: list[Row]) -> Table:
+def _troubles_table(rows: list[Row], benchmarks: Sequence[str]) -> Table:
     table = table_of_models(
         "no answer found / cut off at the budget",
         "Shares in % of the answers above; below them the accuracy in % when an answer that was cut off before it "
         "had closed a box is wrong.",
-        list(board.with_length),
+        [*map(folded, benchmarks)],
         rows,
     )
     for row in rows:
-        table.add_row(literal(row.title), *(_troubles(row.cells.get(b)) for b in board.with_length))
+        table.add_row(literal(row.title), *(_troubles(row.cells.get(b)) for b in benchmarks))
     return table
 
 
-def _fixed_length_table(board: Board, rows: list[Row]) -> Table:
+def _fixed_length_table(board: Board, rows: list[Row], benchmarks: Sequence[str]) -> Table:
     """Lengths under fixed tokenizers, which are comparable between models that have tokenizers of their own."""
     table = table_of_models(
         "length under a fixed tokenizer",
         f"Mean tokens of a response, under {', '.join(board.tokenizers)}; average, and change against the expert as "
         "the mean of per-benchmark ratios.",
-        [*map(folded, board.with_length), "average", "vs exp."],
+        [*map(folded, benchmarks), "average", "vs exp."],
         rows,
     )
     for row in rows:
-        lengths = [(cell.length_fixed if (cell := row.cells.get(b)) else {}) for b in board.with_length]
+        lengths = [(cell.length_fixed if (cell := row.cells.get(b)) else {}) for b in benchmarks]
         table.add_row(
             literal(row.title),
             *(_lines(text.number(found.get(name)) for name in board.tokenizers) for found in lengths),

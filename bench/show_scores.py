@@ -79,14 +79,17 @@ def _group_table(key: str, groups: Mapping[str, int], rows: Sequence[Row]) -> Ta
     return table
 
 
-def blocks(board: Board, rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The benchmarks of each table: all in one, or whole domains together."""
-    headings = (_heading(benchmark, rows, narrow=True) for benchmark in board.benchmarks)
+def blocks(
+    board: Board, rows: Sequence[Row], benchmarks: Sequence[str] | None = None
+) -> list[tuple[str, ...]]:
+    """The benchmarks of each table, of all or of some: together where they fit, or else whole domains together."""
+    columns = board.benchmarks if benchmarks is None else benchmarks
+    headings = (_heading(benchmark, rows, narrow=True) for benchmark in columns)
     width = sum(max(6, *map(len, heading.splitlines())) + 1 for heading in headings)
     if NAME + width + SUMMARY <= WIDTH:
-        return [board.benchmarks]
+        return [tuple(columns)] if columns else []
     by_domain: dict[str, list[str]] = {}
-    for benchmark in board.benchmarks:
+    for benchmark in columns:
         by_domain.setdefault(board.domains.get(benchmark, benchmark), []).append(benchmark)
     found: list[list[str]] = []
     for names in by_domain.values():
