@@ -279,8 +279,10 @@ class LmEvalTask:
     beside: bool = False
 
     def grader(self, metric: str | None = None, filter: str | None = None) -> str:
-        """Name of the grader that a metric is, of the benchmark's own one by default."""
-        return f"lm-eval:{self.name}:{filter or self.filter}:{metric or self.metric}"
+        """Name of the grader that a metric under a filter is, of the benchmark's own by default: one name for all
+        benchmarks that have it."""
+        of = filter or self.filter
+        return f"lm-eval:{'' if of == 'none' else of + ':'}{metric or self.metric}"
 
 
 @dataclass(frozen=True)

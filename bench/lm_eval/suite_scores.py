@@ -14,6 +14,7 @@ from bench.evaluation.grading import Graded
 from bench.evaluation.questions import Pool
 from bench.evaluation.scoring import score
 from bench.evaluation.target import EvalTarget
+from bench.lm_eval import PREFIX
 from bench.lm_eval.asking import Asked
 from bench.lm_eval.model import EngineLM
 from bench.lm_eval.recording import common_of, number
@@ -116,5 +117,5 @@ def _aggregated(one: Measured, scored: LmEvalTask, lm: EngineLM, target: EvalTar
             "metric": metric,
             "value": None if value is None else value / scale,
             "stderr": None if error is None else error / scale,
-            "grader": f"lm-eval:{scored.name}:{filter}@{one.asked.grader_version}",
+            "grader": f"{PREFIX}{filter}@{one.asked.grader_version}",
         }

@@ -108,7 +108,7 @@ def test_a_group_of_tasks_is_one_benchmark(data: Path, tmp_path: Path) -> None:
     verdicts = rows(
         tmp_path,
         "SELECT correct, sample_id, sample_group, target, finish_reason, text FROM current_verdicts "
-        "JOIN responses USING (response_id) WHERE grader = 'lm-eval:mmlu:none:acc'",
+        "JOIN responses USING (response_id) WHERE grader = 'lm-eval:acc'",
     )
     assert len(verdicts) == 58 and {row["finish_reason"] for row in verdicts} == {"likelihood"}
     assert {row["sample_id"] for row in verdicts if row["sample_group"] == "anatomy"} == {
@@ -147,13 +147,11 @@ def test_an_f1_is_part_of_a_point_and_a_budget_is_counted(data: Path, tmp_path: 
     assert found["truncated", ""] == pytest.approx(cut)
     by_document = [
         json.loads(row["why"].removeprefix("f1 = "))
-        for row in rows(tmp_path, "SELECT why FROM current_verdicts WHERE grader = 'lm-eval:squadv2:none:f1'")
+        for row in rows(tmp_path, "SELECT why FROM current_verdicts WHERE grader = 'lm-eval:f1'")
     ]
-    assert found["accuracy", "lm-eval:squadv2:none:f1"] == pytest.approx(sum(by_document) / 5)
-    assert found["f1", "lm-eval:squadv2:none"] == pytest.approx(
-        sum(by_document) / 5
-    )  # lm-eval's own, in fractions
-    assert found["NoAns_f1", "lm-eval:squadv2:none"] is not None
+    assert found["accuracy", "lm-eval:f1"] == pytest.approx(sum(by_document) / 5)
+    assert found["f1", "lm-eval:none"] == pytest.approx(sum(by_document) / 5)  # lm-eval's own, in fractions
+    assert found["NoAns_f1", "lm-eval:none"] is not None
 
 
 def test_missing_data_are_named_before_anything_is_asked(data: Path, tmp_path: Path) -> None:
