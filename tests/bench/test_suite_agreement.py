@@ -29,6 +29,7 @@ from tasks.general.lm_eval.test_set import official_ids  # noqa: E402
 from tests.bench import suite_data as made  # noqa: E402
 from tests.bench.recorders import RecordingEngine, RecordingLM  # noqa: E402
 
+pytestmark = pytest.mark.slow
 TASKS = Path(lm_eval.__file__).parent / "tasks"
 # Benchmarks of ours that are not lm-eval's task of the same name, and why.
 DEVIATES = {

@@ -17,6 +17,7 @@ from bench import engines  # noqa: E402
 from bench.as_is import evaluate_models  # noqa: E402
 from bench.errors import BadInput  # noqa: E402
 from bench.road import RunReport  # noqa: E402
+from bench.run import run  # noqa: E402
 from bench.suites import EvalOptions  # noqa: E402
 from results.store import Store  # noqa: E402
 from tasks.catalogue import resolve  # noqa: E402
@@ -152,6 +153,27 @@ def test_an_f1_is_part_of_a_point_and_a_budget_is_counted(data: Path, tmp_path: 
     assert found["accuracy", "lm-eval:f1"] == pytest.approx(sum(by_document) / 5)
     assert found["f1", "lm-eval:none"] == pytest.approx(sum(by_document) / 5)  # lm-eval's own, in fractions
     assert found["NoAns_f1", "lm-eval:none"] is not None
+
+
+def test_a_run_compares_merges_with_base_and_experts(data: Path, tmp_path: Path) -> None:
+    """What no expert is meant for is retained of the base, also where a set has only one expert."""
+    report = run(
+        ["task_arithmetic"], EvalOptions("mmlu", data_dir=data, engine="hf", dtype="float32", limit=1),
+        models="mini_l2s", base=None, experts=[], settings=[], runs=tmp_path, db=tmp_path / "board.duckdb",
+        say=lambda text: None,
+    )  # fmt: skip
+    by_kind = {row.kind: row for row in report.board.rows}
+    assert by_kind.keys() == {"base", "expert", "merged"}
+    assert sum("57 responses generated" in said for said in report.summary) == 3
+    merged, base = by_kind["merged"], by_kind["base"].cells["mmlu"]
+    cell = merged.cells["mmlu"]
+    assert base and base.accuracy and cell and cell.accuracy and cell.n == 57
+    assert cell.against_base is not None and cell.against_base.n == 57  # likelihoods have verdicts: a paired test
+    assert {row["expert"] for row in rows(tmp_path, "SELECT expert FROM current_scores")} == {None}
+    assert merged.retention is not None and merged.retain is None
+    (kept,) = merged.retention.ratios
+    assert kept.estimate is not None
+    assert kept.estimate.value == pytest.approx(100 * cell.accuracy.value / base.accuracy.value)
 
 
 def test_missing_data_are_named_before_anything_is_asked(data: Path, tmp_path: Path) -> None:
