@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from bench import engines
 from bench.as_is import evaluate_models
 from bench.engines import served
 from bench.errors import BadInput
@@ -163,6 +164,28 @@ def test_two_judges_stand_beside_each_other(place: Path, tmp_path: Path) -> None
     first, second = metrics(tmp_path), metrics(tmp_path, "wildguard:other")
     assert first.pop("flips:wildguard:other") == second.pop("flips:wildguard") == pytest.approx(5 / 12)
     assert first == before[0] and second == {**before[1]}
+
+
+def test_the_judge_is_loaded_when_the_model_is_closed(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two large models do not fit beside each other."""
+    loaded: list[str] = []
+    opened: set[str] = set()
+    real = engines.load
+
+    def load(name: str, path: Path, **options: Any) -> Any:
+        assert not opened, f"{path.name} beside {opened}"
+        opened.add(path.name)
+        loaded.append(path.name)
+        engine = real(name, path, **options)
+        close = engine.close
+        monkeypatch.setattr(engine, "close", lambda: (opened.discard(path.name), close()))
+        return engine
+
+    monkeypatch.setattr(engines, "load", load)
+    evaluate(place, tmp_path, judge=str(place / "wildguard"), judge_engine="hf")
+    assert (loaded, opened) == (["model", "wildguard"], set())
 
 
 def test_answers_without_a_judge_are_judged_later(place: Path, tmp_path: Path) -> None:

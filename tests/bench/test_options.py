@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from bench.cli import COMMANDS, app
-from bench.commands.options import AskingGroup, EngineGroup, Json, PlaceGroup, eval_options, flat
+from bench.commands.options import AskingGroup, EngineGroup, Json, JudgeGroup, PlaceGroup, eval_options, flat
 
 PLACES = ("run", "merge", "eval", "lm-eval", "table", "doctor")  # commands that have --runs and --db
 
@@ -40,9 +40,10 @@ def test_a_group_reaches_its_command_as_one_value(monkeypatch: pytest.MonkeyPatc
 
 def test_every_option_arrives_where_the_evaluation_reads_it() -> None:
     engine = EngineGroup("vllm", "float32", 3, 2, 4, 0.5, "http://s/v1", "m", 7)
-    asking = AskingGroup("tok", 64, Path("d"), "chat", 8)
-    made = eval_options("l2s", split="train", limit=5, engine=engine, asking=asking)
-    for group in (engine, asking):
+    asking = AskingGroup("tok", 64, Path("d"), "chat", 8, True)
+    judging = JudgeGroup("judge", "hf", "http://j/v1", True)
+    made = eval_options("l2s", split="train", limit=5, engine=engine, asking=asking, judging=judging)
+    for group in (engine, asking, judging):
         for field in fields(group):
             assert getattr(made, field.name) == getattr(group, field.name), field.name
             assert getattr(made, field.name) != field.default, "the test says nothing of a default"
@@ -54,6 +55,7 @@ def test_commands_that_share_options_list_the_same_ones() -> None:
     for words, commands in (
         ([*engine, "--limit", "--max-new-tokens"], ("run", "eval", "lm-eval")),
         (["--data-dir", "--prompt-mode", "--samples", "--fixed-tokenizer", "--split"], ("run", "eval")),
+        (["--judge", "--judge-engine", "--judge-url", "--no-judge"], ("run", "eval")),
         (["--runs", "--db", "--json"], PLACES),
     ):
         first = _listed(commands[0])
