@@ -56,6 +56,11 @@ def write_expert(folder: Path, domain: str, *, pad: bool = True) -> Path:
     return _save(GPT2ForSequenceClassification(config), folder, seed=1 + len(domain))
 
 
+def write_numbered(folder: Path, labels: int, seed: int) -> Path:
+    """A classifier whose labels have numbers in the place of names, as FusionBench saves them."""
+    return _save(GPT2ForSequenceClassification(_config(num_labels=labels, pad_token_id=1)), folder, seed)
+
+
 def _config(**more: object) -> GPT2Config:
     return GPT2Config(
         vocab_size=len(TOKENS), n_embd=16, n_layer=2, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typer.testing import CliRunner
 from bench.acceptance import ITEMS, Acceptance, Printed, acceptance, acceptance_names, compare
 from bench.choice import settings_of
 from bench.cli import app
-from bench.config import model_set
+from bench.config import CONFIGS, model_set
 from bench.errors import BadInput, CheckFailed
 from bench.recipe import build_method
 from bench.road import board_of
 from results.board import Board
 from results.store import Store
 from tasks.catalogue import resolve
+from tasks.glue.suite import COLA, MNLI, MRPC, QNLI, QQP, RTE, SST2
+from tests.bench import classifiers
 
 N = 20
 DRAFT: dict[str, Any] = {
@@ -187,3 +190,40 @@ def test_what_may_differ(first: tuple[Path, Any]) -> None:
     assert [check.why for check in compare(length, board, checkpoints)][1:] == ["no score"], (
         "labels have no length"
     )
+
+
+def small_glue(folder: Path) -> tuple[Path, Path]:
+    """Configs whose GPT-2 models are tiny, laid out as FusionBench's are, and three rows of every task."""
+    configs, data = folder / "configs", folder / "data"
+    shutil.copytree(CONFIGS, configs)
+    experts = {}
+    for seed, task in enumerate((COLA, MNLI, MRPC, QNLI, QQP, RTE, SST2), start=1):
+        experts[task.name] = str(classifiers.write_numbered(folder / task.name, len(task.labels), seed))
+        rows = [{**dict.fromkeys(task.fields, f"word {i}"), "label": i % 2} for i in range(3)]
+        (data / task.name).mkdir(parents=True)
+        (data / task.name / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    models = {"base": str(classifiers.write_base(folder / "base")), "experts": experts}
+    (configs / "models" / "gpt2-glue.yaml").write_text(yaml.safe_dump(models))
+    return configs, data
+
+
+def test_the_gpt2_anchors_find_every_row_and_say_that_items_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs, data = small_glue(tmp_path)
+    monkeypatch.setattr("bench.config.CONFIGS", configs)
+    words = [
+        "run",
+        "--acceptance",
+        "glue",
+        "--data-dir",
+        str(data),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--json",
+    ]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, CheckFailed), done.exception
+    checks = json.loads(done.stdout)["acceptance"]
+    assert len(checks) == 10 * 7 + 2 and all(check["measured"] is not None for check in checks)
+    assert all(check["why"].startswith("asked only in part: 3 of ") for check in checks)
