@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from results import text
 from results.board import Board, Row
-from results.protocol import limit_lines, protocol_lines
+from results.protocol import judge_lines, limit_lines, protocol_lines
 from results.remarks import divisor_line, retain_lines, retention_lines
 
 
@@ -19,8 +19,8 @@ def reconstructions(rows: Iterable[Row]) -> list[str]:
 
 
 def measured(board: Board) -> list[str]:
-    """Prompt mode, budget and engine of the numbers, and how often a grader met a limit."""
-    return [*protocol_lines(board), *limit_lines(board)]
+    """Prompt mode, budget and engine of the numbers, how often a grader met a limit or could not read a judge."""
+    return [*protocol_lines(board), *limit_lines(board), *judge_lines(board)]
 
 
 def graders(board: Board) -> str | None:

@@ -15,7 +15,18 @@ from results.composites import MAX, Composite
 from results.statistics import Estimate
 
 # Groups of columns beyond accuracy and length.
-OPTIONS = ("votes", "vs base", "cost", "parts", "groups", "truncated", "no answer", "length spread", "n")
+OPTIONS = (
+    "votes",
+    "vs base",
+    "cost",
+    "parts",
+    "groups",
+    "own metrics",
+    "truncated",
+    "no answer",
+    "length spread",
+    "n",
+)
 DEFAULT = ("votes", "vs base", "cost")
 # See-through, so that the text stays readable on a light and on a dark page.
 TINTS = {
@@ -134,6 +145,9 @@ def _benchmark_columns(board: Board, name: str, options: Sequence[str]) -> dict[
     if "groups" in options:
         for group in dict.fromkeys(g for row in board.rows if (c := row.cells[name]) for g in c.groups):
             columns[name, group] = of(partial(_group, group))
+    if "own metrics" in options:
+        for metric in dict.fromkeys(m for row in board.rows if (c := row.cells[name]) for m in c.native):
+            columns[name, metric] = of(partial(_native, metric))
     columns[name, "n"] = of(lambda cell: Written(cell.n, cell.coverage))
     return columns
 
@@ -161,6 +175,10 @@ def _won(name: str, row: Row) -> str | None:
 
 def _group(group: str, cell: Cell) -> Written | None:
     return _number(cell.groups[group].accuracy, text.percent) if group in cell.groups else None
+
+
+def _native(metric: str, cell: Cell) -> Written | None:
+    return _number(cell.native.get(metric), text.percent)
 
 
 def _rate(row: Row) -> Written | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.show import literal
 from bench.show_columns import folded, table_of_models
 from bench.show_retained import retain_table, retention_table
-from bench.show_scores import blocks, group_tables, part_tables, score_tables
+from bench.show_scores import blocks, group_tables, native_tables, part_tables, score_tables
 from results import text
 
 if TYPE_CHECKING:
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 def board_tables(board: Board, *, parts: bool = False) -> list[Table]:
     """The leaderboard of each model set, what its merges cost, what went wrong in answers, self-consistency, and what
-    is retained of the experts. `parts`: also what composites are made of."""
+    is retained of the experts. `parts`: also what composites are made of, and metrics of benchmarks' own."""
     tables = []
     for model_set in board.model_sets:
         rows = [row for row in board.rows if row.model_set == model_set]
         tables += score_tables(board, model_set, rows)
         if parts:
             tables += part_tables(board, rows)
-        tables += group_tables(board, rows)
+        tables += group_tables(rows)
+        if parts:
+            tables += native_tables(rows)
         if any(row.merge_seconds is not None for row in rows):
             tables.append(_cost_table(rows))
         troubled = [

@@ -56,13 +56,35 @@ def part_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
     return tables
 
 
-def group_tables(board: Board, rows: Sequence[Row]) -> list[Table]:
+def group_tables(rows: Sequence[Row]) -> list[Table]:
     """Accuracy on the groups of samples of each benchmark that has a few of them."""
     groups: dict[str, dict[str, int]] = {}
     for row in rows:
         for key, cell in row.measured.items():
             groups.setdefault(key, {}).update({name: group.n for name, group in cell.groups.items()})
     return [_group_table(key, found, rows) for key, found in groups.items() if 1 < len(found) <= GROUPS]
+
+
+def native_tables(rows: Sequence[Row]) -> list[Table]:
+    """The metrics that benchmarks have of their own."""
+    metrics: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for key, cell in row.measured.items():
+            metrics.setdefault(key, {}).update(dict.fromkeys(cell.native))
+    return [_native_table(key, list(names), rows) for key, names in metrics.items() if names]
+
+
+def _native_table(key: str, names: Sequence[str], rows: Sequence[Row]) -> Table:
+    table = table_of_models(
+        f"{key} · metrics of its own",
+        "In % ± standard error, under the names that others report them by; of some less is better.",
+        [*map(folded, names)],
+        rows,
+    )
+    for row in rows:
+        found = cell.native if (cell := row.measured.get(key)) else {}
+        table.add_row(literal(row.title), *(_accuracy(found.get(name), narrow=True) for name in names))
+    return table
 
 
 def _group_table(key: str, groups: Mapping[str, int], rows: Sequence[Row]) -> Table:

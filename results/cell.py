@@ -58,7 +58,8 @@ class Cell:
     `stopped` counts the responses, those of the votes too, on which grading met a limit; None where that was not
     recorded. `budget` is None for labels, and where no response is stored. `constant` is what the best constant
     answer would score, and `groups` have the accuracy of each named group of samples. `pairs` says on how many
-    questions it and the domain's expert were right, where both gave one answer to each.
+    questions it and the domain's expert were right, where both gave one answer to each. `native` are the benchmark's
+    own metrics, under the names that others report them by: shares in which less may be better.
 
     Where the benchmark is made of others (`results/composites.py`) `parts` has their cells, None for a missing one,
     and `won` names the one that was taken as the best. What the parts do not agree on is joined with a plus sign.
@@ -102,6 +103,7 @@ class Cell:
     domain: str | None = None
     constant: float | None = None
     groups: dict[str, Group] = field(default_factory=dict)
+    native: dict[str, Estimate] = field(default_factory=dict)
     pairs: Pairs | None = None
     parts: dict[str, Cell | None] = field(default_factory=dict)
     won: str | None = None

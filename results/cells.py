@@ -13,6 +13,7 @@ from results.statistics import Estimate
 from results.voting import ROBUST
 
 GROUP = "accuracy:"
+GRADED = ("accuracy", "no_answer", "accuracy_complete", "length_correct", "stopped")
 
 Place = tuple[Any, ...]  # document set, engine, dtype
 Places = Mapping[Key, Mapping[Place, Mapping[str, Record]]]
@@ -120,7 +121,15 @@ def cell_of(metrics: Mapping[str, Record], budget: Budget | None = None) -> Cell
             for m, s in metrics.items()
             if m.startswith(GROUP)
         },
+        native={
+            m: found for m, s in metrics.items() if _is_native(m, s) and (found := estimate(m)) is not None
+        },
     )
+
+
+def _is_native(metric: str, score: Record) -> bool:
+    """A metric of the benchmark's own: under a grader, and none of those that every benchmark has."""
+    return score["grader"] is not None and metric not in GRADED and not any(c in metric for c in "@: ")
 
 
 def _stopped(metrics: Mapping[str, Record]) -> int | None:

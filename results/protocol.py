@@ -13,6 +13,7 @@ from results.board import Board, Elsewhere
 from results.cell import Budget, Cell
 from results.text import listed
 
+UNPARSED = "judge_unparsed"
 Place = tuple[str, str]  # title of the row, benchmark
 
 
@@ -47,6 +48,19 @@ def limit_lines(board: Board) -> list[str]:
         for benchmark, counts in found.items()
     ]
     return [f"Answers on which grading stopped at a limit: {'; '.join(words)}."]
+
+
+def judge_lines(board: Board) -> list[str]:
+    """What share of a judge's answers could not be read, by benchmark; nothing where all could."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in board.rows:
+        for benchmark, cell in row.measured.items():
+            if (unread := cell.native.get(UNPARSED)) and unread.value > 0:
+                found[benchmark].append(f"{row.title} {100 * unread.value:.1f} %")
+    if not found:
+        return []
+    words = "; ".join(f"{benchmark} ({listed(whose)})" for benchmark, whose in found.items())
+    return [f"Answers of the judge that could not be read: {words}."]
 
 
 def budget_text(budget: Budget) -> str:

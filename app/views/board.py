@@ -136,6 +136,7 @@ def _choose_columns(board: Board) -> list[str]:
         and (name not in written or board.with_length)
         and (name != "parts" or any(len(one.parts) > 1 for one in board.composites.values()))
         and (name != "groups" or any(c.groups for row in board.rows for c in row.cells.values() if c))
+        and (name != "own metrics" or any(c.native for row in board.rows for c in row.cells.values() if c))
     ]
     default = [name for name in table.DEFAULT if name in names]
     return list(st.pills("Columns", names, selection_mode="multi", default=default, key="columns"))

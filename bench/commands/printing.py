@@ -47,7 +47,7 @@ def show_board(
     benchmark as the person named it, and `parts` shows what some benchmarks are made of."""
     from bench.lm_eval import is_lm_eval
     from bench.show_board import board_tables, grader_lines
-    from results.protocol import limit_lines, protocol_lines
+    from results.protocol import judge_lines, limit_lines, protocol_lines
 
     if json:
         show_json({"board": board, **extra})
@@ -59,7 +59,7 @@ def show_board(
     for one in board_tables(board, parts=parts):
         show(one)
         show("")
-    for line in (*protocol_lines(board), *grader_lines(board), *limit_lines(board)):
+    for line in (*protocol_lines(board), *grader_lines(board), *limit_lines(board), *judge_lines(board)):
         show(line)
     for note in board.notes:
         say(note)

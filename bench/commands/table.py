@@ -46,7 +46,9 @@ def table(
     ] = False,
     parts: Annotated[
         bool,
-        typer.Option("--parts", help="Also the benchmarks that others are made of: languages, settings."),
+        typer.Option(
+            "--parts", help="Also what benchmarks are made of (languages, settings), and own metrics."
+        ),
     ] = False,
     place: PlaceGroup,
     json: Json = False,

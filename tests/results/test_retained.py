@@ -10,6 +10,7 @@ import pytest
 
 from results.board import Board, Row
 from results.leaderboard import leaderboard
+from results.protocol import judge_lines
 from results.prr import RetainRate
 from results.remarks import divisor_line, retain_lines, retention_lines
 from results.store import Store
@@ -233,3 +234,20 @@ def test_verdicts_that_were_changed_without_scores_make_no_pairs(store: Store) -
     assert (
         ratio.estimate is not None and ratio.estimate.value == pytest.approx(62.5) and ratio.error == "delta"
     )
+
+
+def test_metrics_of_a_benchmarks_own_stand_beside_and_what_a_judge_said_is_counted(store: Store) -> None:
+    responses, verdicts = answers("base", "harm", [True, True, False, False])
+    native = {
+        "micro_asr": [(0, 1), (0, 1), (1, 1), (1, 1)],
+        "judge_unparsed": [(1, 1), (0, 1), (0, 1), (0, 1)],
+    }
+    made = scores((responses, verdicts), expected_n=4, native=native, expert=None, domain="safety")
+    write(store, [*models(experts=()), *(("scores", row) for row in made)])
+    board = leaderboard(store, "mini")
+    cell = row_of(board, "base").cells["harm"]
+    assert cell is not None and {name: one.value for name, one in cell.native.items()} == {
+        "micro_asr": 0.5,
+        "judge_unparsed": 0.25,
+    }
+    assert judge_lines(board) == ["Answers of the judge that could not be read: harm (base 25.0 %)."]
