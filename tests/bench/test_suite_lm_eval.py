@@ -22,6 +22,7 @@ from bench.suites import EvalOptions  # noqa: E402
 from results.store import Store  # noqa: E402
 from tasks.catalogue import resolve  # noqa: E402
 from tasks.contract import LmEvalTask  # noqa: E402
+from tasks.general.lm_eval.test_set import official_ids  # noqa: E402
 from tests.bench import suite_data as made  # noqa: E402
 
 MODEL = "zoo:l2s-expert"
@@ -168,7 +169,9 @@ def test_a_run_compares_merges_with_base_and_experts(data: Path, tmp_path: Path)
     merged, base = by_kind["merged"], by_kind["base"].cells["mmlu"]
     cell = merged.cells["mmlu"]
     assert base and base.accuracy and cell and cell.accuracy and cell.n == 57
-    assert cell.against_base is not None and cell.against_base.n == 57  # likelihoods have verdicts: a paired test
+    assert (
+        cell.against_base is not None and cell.against_base.n == 57
+    )  # likelihoods have verdicts: a paired test
     assert {row["expert"] for row in rows(tmp_path, "SELECT expert FROM current_scores")} == {None}
     assert merged.retention is not None and merged.retain is None
     (kept,) = merged.retention.ratios
@@ -200,6 +203,12 @@ def test_what_lm_eval_scores_is_the_test_split(data: Path, tmp_path: Path) -> No
         ask("triviaqa", data, tmp_path, split="validation")
     with pytest.raises(BadInput, match="triviaqa: graded by lm-eval: the command without --rescore"):
         ask("triviaqa", data, tmp_path, rescore=True)
+
+
+def test_the_test_set_of_pubmedqa_has_five_hundred_questions() -> None:
+    """The authors' file of them has 500 ids; the first labelled question of their data is one."""
+    ids = official_ids()
+    assert len(ids) == 500 and all(id.isdigit() for id in ids) and "21645374" in ids
 
 
 def test_names_of_suites_reach_their_tasks() -> None:
