@@ -10,7 +10,7 @@ import string
 
 from transformers import CLIPTokenizer
 
-from tasks.mini_clip.images import LABELS
+from tasks.mini_clip.labels import LABELS
 from tasks.mini_clip.suite import TEMPLATES
 
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<pad>"

@@ -101,7 +101,7 @@ def arrow(direction: int, x: int, y: int, length: int) -> Mask:
     tip = _step((x, y), direction, length)
     _line(mask, tip, (direction + 4) % 8, 2 * length)
     for barb in (3, 5):
-        _line(mask, tip, (direction + barb) % 8, length // 2 + 1)
+        _line(mask, tip, (direction + barb) % 8, length)
     return mask
 
 

@@ -7,12 +7,17 @@ labels in the templates.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tasks.contract import Benchmark, Example, Sample, Suite
 from tasks.generated import benchmark
-from tasks.mini_clip.images import GENERATED, LABELS, Drawing
+from tasks.mini_clip.images import GENERATED
+from tasks.mini_clip.labels import LABELS
 from tasks.mini_glue.grader import LabelName
 from tasks.zero_shot import CHOICE, zero_shot
+
+if TYPE_CHECKING:
+    from tasks.mini_clip.drafts import Drawing
 
 TEMPLATES = {
     "mini_digits": ("a scan of the digit {}.", "the handwritten number {}."),
