@@ -59,17 +59,9 @@ def _spots(rng: random.Random) -> tuple[str, Drawing]:
             return _drawn("mini_spots", label, tuple(sorted(places)), drawing.spots(places), rng)
 
 
-def _arrow(rng: random.Random) -> tuple[str, Drawing]:
-    label, length = rng.choice(LABELS["mini_arrows"]), rng.randrange(3, 6)
-    x, y = (rng.randrange(length, drawing.SIZE - length) for _ in range(2))
-    mask = drawing.arrow(LABELS["mini_arrows"].index(label), x, y, length)
-    return _drawn("mini_arrows", label, (x, y, length), mask, rng)
-
-
 DRAFTS: dict[str, Callable[[random.Random], tuple[str, Drawing]]] = {
     "mini_digits": _digit,
     "mini_shapes": _shape,
     "mini_textures": _texture,
     "mini_spots": _spots,
-    "mini_arrows": _arrow,
 }

@@ -7,7 +7,7 @@ form, so that an image is known by what was drawn.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -21,8 +21,6 @@ SIZE = 16
 LEAST_CONTRAST = 150  # sum over the three channels
 Colour = tuple[int, int, int]
 Mask = NDArray[np.bool_]  # [SIZE, SIZE]
-# Compass directions, clockwise from the north, as steps to the right and down.
-STEPS = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
 _Y, _X = np.mgrid[:SIZE, :SIZE]
 
 
@@ -93,25 +91,3 @@ def spots(places: Iterable[tuple[int, int]]) -> Mask:
     for x, y in places:
         mask[y : y + 2, x : x + 2] = True
     return mask
-
-
-def arrow(direction: int, x: int, y: int, length: int) -> Mask:
-    """A shaft through (x, y) with a head; `direction` counts `STEPS`, `length` is half the shaft's."""
-    mask = np.zeros((SIZE, SIZE), bool)
-    tip = _step((x, y), direction, length)
-    _line(mask, tip, (direction + 4) % 8, 2 * length)
-    for barb in (3, 5):
-        _line(mask, tip, (direction + barb) % 8, length)
-    return mask
-
-
-def _step(place: Sequence[int], direction: int, count: int) -> tuple[int, int]:
-    right, down = STEPS[direction]
-    return place[0] + count * right, place[1] + count * down
-
-
-def _line(mask: Mask, start: tuple[int, int], direction: int, length: int) -> None:
-    for count in range(length + 1):
-        x, y = _step(start, direction, count)
-        if 0 <= x < SIZE and 0 <= y < SIZE:
-            mask[y, x] = True

@@ -1,6 +1,6 @@
-"""Images of the mini CLIP suite: one seeded generator for five classifications and three splits.
+"""Images of the mini CLIP suite: one seeded generator for four classifications and three splits.
 
-``mini_digits`` are real handwritten digits, the others are drawn: a shape, a texture, a number of spots, an arrow.
+``mini_digits`` are real handwritten digits, the others are drawn: a shape, a texture, a number of spots.
 Splits follow `tasks.splits`; the canonical form is what was drawn, of a digit its pixels. The digits of a split are
 all that the hash gives it.
 """

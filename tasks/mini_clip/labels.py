@@ -8,7 +8,6 @@ LABELS = {
     "mini_shapes": ("circle", "ring", "square", "diamond", "cross", "triangle"),
     "mini_textures": ("horizontal", "vertical", "rising", "falling", "checked", "dotted"),
     "mini_spots": NUMBERS[1:6],
-    "mini_arrows": ("north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest"),
 }
 TASKS = tuple(LABELS)
-NOISE = {"mini_shapes": 50, "mini_textures": 150, "mini_spots": 50, "mini_arrows": 40}
+NOISE = {"mini_shapes": 50, "mini_textures": 150, "mini_spots": 50}

@@ -1,4 +1,4 @@
-"""Suite `mini_clip`: five classifications of small images, one domain and one vision tower each.
+"""Suite `mini_clip`: four classifications of small images, one domain and one vision tower each.
 
 The model is shown the image and chooses a label by its index, under the head that the base's text tower makes of the
 labels in the templates.
@@ -24,7 +24,6 @@ TEMPLATES = {
     "mini_shapes": ("a drawing of a {}.", "the picture shows a {}."),
     "mini_textures": ("a {} texture.", "a surface with a {} pattern."),
     "mini_spots": ("a picture of {} spots.", "there are {} spots."),
-    "mini_arrows": ("an arrow to the {}.", "a sign that points {}."),
 }
 
 
@@ -56,12 +55,11 @@ def _benchmark(name: str, domain: str, title: str) -> Benchmark:
 
 SUITE = Suite(
     name="mini_clip",
-    title="Five classifications of images with a vision tower each",
+    title="Four classifications of images with a vision tower each",
     benchmarks=(
         _benchmark("mini_digits", "digits", "real handwritten digits"),
         _benchmark("mini_shapes", "shapes", "which shape is drawn"),
         _benchmark("mini_textures", "textures", "which texture covers the image"),
         _benchmark("mini_spots", "spots", "how many spots there are"),
-        _benchmark("mini_arrows", "arrows", "where an arrow points"),
     ),
 )

@@ -16,8 +16,8 @@ from tasks.contract import Benchmark, Draw, Example, Sample, Sampling, Source, S
 from tasks.pictures import Encoded
 from tests.bench.classifiers import Exact
 
-CLASSES = {"shape": ("circle", "square", "ring"), "place": ("north", "east", "south", "west")}
-TEMPLATES = {"shape": ("a drawing of a {}.", "the picture shows a {}."), "place": ("a sign that points {}.",)}
+CLASSES = {"shape": ("circle", "square", "ring"), "place": ("rising", "falling", "dotted", "checked")}
+TEMPLATES = {"shape": ("a drawing of a {}.", "the picture shows a {}."), "place": ("a {} texture.",)}
 SIZE, PATCH, WIDTH, PROJECTION = 24, 8, 32, 20
 TOWER = {
     "hidden_size": WIDTH,
