@@ -60,6 +60,7 @@ def report(*, runs: Path = Path("runs"), db: Path | None = None) -> list[Check]:
         *_zoo(ZOO),
         _hub(),
         _gpu(),
+        _sandbox(),
         _browser(),
     ]
 
@@ -225,6 +226,17 @@ def _gpu() -> Check:
     found = _output([program, "--query-gpu=name,memory.total", "--format=csv,noheader"]) if program else ""
     value = "; ".join(found.splitlines()) or "none: models run on the CPU"
     return Check("gpu", True, value, required=False)
+
+
+def _sandbox() -> Check:
+    """Whether programs that models write can be run: it is tried, with one that looks for ways out."""
+    from tasks.sandbox.pool import SandboxUnavailable, choose
+
+    try:
+        return Check("sandbox", True, f"programs of models can be run ({choose()})", required=False)
+    except SandboxUnavailable as error:
+        advice = f"Benchmarks that execute programs are refused with --run-code: {error}."
+        return Check("sandbox", False, "programs of models cannot be run", advice, required=False)
 
 
 def _browser() -> Check:
