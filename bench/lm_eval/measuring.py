@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
     from bench.lm_eval.model import EngineLM
     from bench.suites import EvalOptions
+
+TEMPLATES = 4096  # more than all tasks of a suite have
+
+
+@contextmanager
+def templates_compiled_once() -> Iterator[None]:
+    """While it lasts, lm-eval compiles each of its prompt templates once, and not once more for every document."""
+    from lm_eval.utils import env
+
+    compiled = lru_cache(maxsize=TEMPLATES)(env.from_string)
+    env.from_string = compiled
+    try:
+        yield
+    finally:
+        del env.from_string  # the class's own is behind it
 
 
 def evaluated(
@@ -37,8 +53,13 @@ def evaluated(
 
     steady_language_detection()
     budget = {} if options.max_new_tokens is None else {"max_gen_toks": options.max_new_tokens}
-    # Tasks print; our output may be JSON.
-    with nothing_fetched(), few_words(), no_foreign_bars(), redirect_stdout(sys.stderr):
+    with (
+        nothing_fetched(),
+        templates_compiled_once(),
+        few_words(),
+        no_foreign_bars(),
+        redirect_stdout(sys.stderr),  # tasks print; our output may be JSON
+    ):
         try:
             found = lm_eval.simple_evaluate(
                 model=lm,
