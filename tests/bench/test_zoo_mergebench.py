@@ -200,14 +200,15 @@ def test_shares_of_right_answers_are_those_of_the_recipe(stage: str, share: floa
 
 GRID: dict[str, dict[str, tuple[float, ...]]] = {
     "task_arithmetic": {"lambda": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)},
-    "drift_median": {"keep": (0.2, 0.4, 0.6, 0.8, 1.0), "lambda": (0.75, 1.0, 1.25, 1.5, 2.0)},
+    "drift_median": {"keep": (0.2, 0.4, 0.6, 0.8, 1.0), "lambda": (1.0, 1.25, 1.5)},
 }
 
 
 @pytest.mark.sweep
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("method", GRID)
 def test_presets_were_chosen_on_validation(method: str, runs: Path) -> None:
-    """The best mean PRR; the default is worse, or was chosen."""
+    """The best mean PRR; the scales further out, which are worse by far, are in docs/measured.md."""
     preset, names = presets(method)[SUITE], tuple(GRID[method])
     found: dict[tuple[float, ...], float] = {}
     seen: set[str] = set()
