@@ -96,6 +96,9 @@ def published_tables(
             methods[source, method] = PublishedRow(method)
             table.rows.append(methods[source, method])
         _take(table, methods[source, method], line)
+    for table in tables.values():  # base and experts first, in whichever of its tables the paper prints them
+        if any("PRR" in row.printed for row in table.rows):
+            table.rows.sort(key=lambda row: "PRR" in row.printed)
     return tuple(table for table in tables.values() if any(row.accuracy for row in table.rows))
 
 
