@@ -15,13 +15,16 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bench.zoo import glue, l2s, mergebench, skills
+from bench.zoo import clip, glue, l2s, mergebench, skills
 from bench.zoo.card import write_card
 from bench.zoo.facts import facts
 from bench.zoo.training import Recipe, Report, save, train
 
 MODELS = Path(__file__).parent / "models"
-RECIPES = {recipe.family: recipe for recipe in (l2s.RECIPE, skills.RECIPE, glue.RECIPE, mergebench.RECIPE)}
+RECIPES = {
+    recipe.family: recipe
+    for recipe in (l2s.RECIPE, skills.RECIPE, glue.RECIPE, mergebench.RECIPE, clip.RECIPE)
+}
 
 
 def progress_report(progress: Progress) -> Report:
@@ -45,7 +48,7 @@ def train_family(recipe: Recipe, out: Path, report: Report) -> dict[str, float]:
         model = recipe.new_model(tokenizer, stage.seed) if fresh else recipe.begin(base, stage)
         folder = out / stage.name
         seconds[stage.name] = train(model, tokenizer, recipe, stage, folder / "train_log.jsonl", report)
-        save(model, tokenizer, folder)
+        (recipe.save or save)(model, tokenizer, folder)
     return seconds
 
 
