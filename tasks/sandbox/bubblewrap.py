@@ -24,7 +24,7 @@ from tasks.sandbox.namespaces import FILES, NOBODY, free_user
 
 _START = (
     f"import sys; sys.path.insert(0, {rooms.CODE!r}); "
-    "from tasks.sandbox.cell import main; main(sys.argv[1], sys.argv[2])"
+    "from tasks.sandbox.cell import main; main(*sys.argv[1:])"
 )
 _PACKAGE = Path(__file__).resolve().parent
 _CLEARING_SECONDS = 10.0
@@ -45,23 +45,19 @@ class BubblewrapWorker:
         secret = os.urandom(cell.SECRET_BYTES)
         # The number of a thread is its own on the whole machine, and a thread watches one program at a time.
         user = free_user(threading.get_native_id()) if os.geteuid() == 0 else None
-        asked = {
-            "program": program,
-            "secret": secret.hex(),
-            "limits": dataclasses.asdict(limits),
-            "user": user,
-        }
-        (word, saying), (printed, printing), (facts, telling) = (os.pipe() for _ in range(3))
+        asked = {"program": program, "limits": dataclasses.asdict(limits), "user": user}
+        (word, saying), (printed, printing), (facts, telling), (key, keeping) = (os.pipe() for _ in range(4))
+        os.write(keeping, secret)
         started = time.monotonic()
         process = subprocess.Popen(
-            self.command(found, limits, user, channel=saying, facts=telling),
+            self.command(found, limits, user, cell_pipes=(saying, key), facts=telling),
             stdin=subprocess.PIPE,
             stdout=printing,
             stderr=printing,
-            pass_fds=(saying, telling),
+            pass_fds=(saying, telling, key),
             start_new_session=True,
         )
-        for one in (saying, printing, telling):
+        for one in (saying, printing, telling, key, keeping):
             os.close(one)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as request:
@@ -78,7 +74,9 @@ class BubblewrapWorker:
     def close(self) -> None:
         """Nothing stays between two programs."""
 
-    def command(self, bwrap: str, limits: Limits, user: int | None, *, channel: int, facts: int) -> list[str]:
+    def command(
+        self, bwrap: str, limits: Limits, user: int | None, *, cell_pipes: tuple[int, int], facts: int
+    ) -> list[str]:
         """The whole command line of one program."""
         if user is None:
             who = ["--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
@@ -90,7 +88,8 @@ class BubblewrapWorker:
             bwrap, *who, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
             "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--info-fd", str(facts), "--clearenv",
             *variables, *self._furniture(limits.scratch_bytes), "--",
-            self.room.interpreter, *rooms.PYTHON_OPTIONS, "-c", _START, json.dumps(self.room.path), str(channel),
+            self.room.interpreter, *rooms.PYTHON_OPTIONS, "-c", _START, json.dumps(self.room.path),
+            *map(str, cell_pipes),
         ]  # fmt: skip
 
     def _furniture(self, scratch_bytes: int) -> list[str]:

@@ -7,7 +7,7 @@ before that, in whatever way, has not returned it.
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import gc
 import json
 import math
@@ -24,32 +24,35 @@ from tasks.sandbox.syscalls import PR_SET_NO_NEW_PRIVS, drop_bounding_set, drop_
 SECRET_BYTES = 16
 SHOWN = 300  # characters of a program's own error message
 OPEN_FILES = 64
-_CHANNEL = 3
+_CHANNEL, _KEY = 3, 4
+_PRYING = frozenset(
+    ("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys.settrace", "sys.setprofile")
+)
 
 
 def enter(
-    program: str, secret: bytes, limits: Limits, *, user: int | None, channel: int, printed: int
+    program: str, limits: Limits, *, user: int | None, channel: int, key: int, printed: int
 ) -> NoReturn:
     """Make this process a cell and run a program in it."""
-    wire(channel, printed)
+    wire(channel, key, printed)
     try:
         confine(limits, user=user)
     except OSError as error:
-        refuse(_CHANNEL, secret, error)
-    run(program, secret)
+        refuse(_CHANNEL, _KEY, error)
+    run(program)
 
 
-def main(path: str, channel: str) -> None:
+def main(path: str, channel: str, key: str) -> None:
     """A cell in an interpreter of its own: what it is asked stands on standard input, `path` is JSON."""
     asked = json.loads(sys.stdin.buffer.read())
     sys.path[:] = json.loads(path)
-    secret, limits = bytes.fromhex(asked["secret"]), Limits(**asked["limits"])
-    enter(asked["program"], secret, limits, user=asked["user"], channel=int(channel), printed=1)
+    limits = Limits(**asked["limits"])
+    enter(asked["program"], limits, user=asked["user"], channel=int(channel), key=int(key), printed=1)
 
 
-def refuse(channel: int, secret: bytes, error: OSError) -> NoReturn:
+def refuse(channel: int, key: int, error: OSError) -> NoReturn:
     """Say, signed by the secret, that there is no cell to run a program in, and end the process."""
-    os.write(channel, secret + _why("refused", f"the sandbox could not be made: {error}"))
+    os.write(channel, _take(key) + _why("refused", f"the sandbox could not be made: {error}"))
     os._exit(1)
 
 
@@ -97,42 +100,66 @@ def _limit(limits: Limits) -> None:
         resource.setrlimit(name, (soft, hard))
 
 
-def wire(channel: int, printed: int) -> None:
-    """Standard input is empty, both outputs are `printed`, descriptor 3 is `channel`; nothing else is open."""
-    # Out of the way first: one of them may have the number that the other gets.
-    channel, printed = (os.dup(one) for one in (channel, printed))
-    nothing = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(printed, 1)
-    os.dup2(printed, 2)
-    spare = os.dup(channel) if channel != _CHANNEL else channel
-    os.dup2(spare, _CHANNEL)
-    os.closerange(_CHANNEL + 1, 4096)
+def wire(channel: int, key: int, printed: int) -> None:
+    """Standard input is empty, both outputs are `printed`, 3 is `channel`, 4 is `key`; nothing else is open."""
+    # Out of the way first: one of them may have the number that another gets.
+    places = (0, printed), (1, printed), (2, printed), (_CHANNEL, channel), (_KEY, key)
+    copies = [fcntl.fcntl(source, fcntl.F_DUPFD, _KEY + 1) for _, source in places]
+    copies[0] = os.open("/dev/null", os.O_RDONLY)
+    for (place, _), copy in zip(places, copies, strict=True):
+        os.dup2(copy, place)
+    os.closerange(_KEY + 1, 4096)
 
 
-def run(program: str, secret: bytes) -> NoReturn:
-    """Run a program as `exec(program, {})`, as the evaluation harness of HumanEval does, and end the process."""
+def run(program: str) -> NoReturn:
+    """Run a program as `exec(program, {})`, as the evaluation harness of HumanEval does, and end the process.
+
+    While it runs the secret is an argument of a call that has not begun: on the interpreter's own stack, where no
+    frame, no module and no variable shows it to Python.
+    """
     leave, write = os._exit, os.write  # what the program puts in their places is not what is called
     everything, memory, left = BaseException, MemoryError, SystemExit
     for name in [name for name in sys.modules if name.partition(".")[0] == "tasks"]:
         del sys.modules[name]
     gc.collect()
-    said = secret
+    sys.addaudithook(_no_prying)
+    said = b""
     try:
         try:
-            exec(compile(program, "<program>", "exec"), {})
+            write(_CHANNEL, _printed(_take(_KEY), exec(compile(program, "<program>", "exec"), {})))  # type: ignore[func-returns-value]
         except left:
-            said = b""
+            pass
         except memory:
             said = _why("out of memory", "the memory limit was reached")
         except everything as error:
             said = _why("failed", _message(error))
-        with contextlib.suppress(everything):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        _printed(b"", None)
         write(_CHANNEL, said)
     finally:
         leave(0)
+
+
+def _take(key: int) -> bytes:
+    """The secret, which can be read once."""
+    secret = os.read(key, SECRET_BYTES)
+    os.close(key)
+    return secret
+
+
+def _printed(said: bytes, done: None) -> bytes:
+    """What is said when all that the program printed is on its way."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # what stands there is the program's
+        return said
+    return said
+
+
+def _no_prying(event: str, arguments: tuple[object, ...]) -> None:
+    """The functions that show what an interpreter's stack holds, or that follow it step by step."""
+    if event in _PRYING:
+        raise PermissionError(f"a program may not do this: {event}")
 
 
 def _message(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tasks.sandbox.room import SCRATCH
+from tasks.sandbox.room import SCRATCH, Room, room
 
 _LOOKING = """
 import os, socket, sys, threading
@@ -42,13 +42,19 @@ threading.Thread(target=print).start()
 
 def probing() -> str:
     """The text of the program, with paths of this machine that must not be seen."""
-    outside = [
-        __file__,
-        str(Path.home() / "probe"),
-        "/etc/passwd",
-        "/proc/1",
-        "/sys/kernel",
-        "/home",
-        os.getcwd(),
-    ]
+    outside = [__file__, "/etc/passwd", "/proc/1", "/sys/kernel", *_at_home(room())]
     return f"OUTSIDE, SCRATCH = {outside!r}, {SCRATCH!r}\n{_LOOKING}"
+
+
+def _at_home(shown: Room) -> list[str]:
+    """What lies in the home folder, but for the way to an interpreter that is installed there."""
+    home = Path.home()
+    inside = [path for _, path in shown.binds]
+    try:
+        names = sorted(os.listdir(home))
+    except OSError:  # there is none, or it is closed to its own user
+        return []
+    if str(home) in ("/", SCRATCH):
+        return []
+    found = [str(home / name) for name in names]
+    return [path for path in found if not any(f"{other}/".startswith(f"{path}/") for other in inside)]

@@ -77,15 +77,17 @@ def _reply(fields: dict[str, object]) -> None:
 
 def _program(program: str, limits: Limits, inside: namespaces.Inside) -> Outcome:
     """Run one program in a cell and watch it."""
-    secret = os.urandom(cell.SECRET_BYTES)
-    (word, saying), (printed, printing), (report, reporting) = (os.pipe() for _ in range(3))
+    (word, saying), (printed, printing), (report, reporting), (key, keeping) = (os.pipe() for _ in range(4))
     started = time.monotonic()
     sys_.unshare(sys_.NEWPID)
     init = os.fork()
     if init == 0:
-        _init(program, secret, limits, inside, saying=saying, printing=printing, reporting=reporting)
+        os.close(keeping)
+        _init(program, limits, inside, saying=saying, printing=printing, reporting=reporting, key=key)
     sys_.setns(inside.processes, sys_.NEWPID)
-    for one in (saying, printing, reporting):
+    secret = os.urandom(cell.SECRET_BYTES)  # after the fork: nothing of it is in the memory of the cell
+    os.write(keeping, secret)
+    for one in (saying, printing, reporting, key, keeping):
         os.close(one)
     heard = watch.Heard(limits.output_bytes)
     in_time = watch.listen(word, printed, report, heard, until=started + limits.seconds, stop=_left_alone)
@@ -114,13 +116,13 @@ def _end(report: bytes) -> watch.End:
 
 def _init(
     program: str,
-    secret: bytes,
     limits: Limits,
     inside: namespaces.Inside,
     *,
     saying: int,
     printing: int,
     reporting: int,
+    key: int,
 ) -> NoReturn:
     """The first process of a cell: starts the program's, waits for it alone, and takes the rest along."""
     try:
@@ -128,11 +130,11 @@ def _init(
         try:
             namespaces.own_scratch(limits.scratch_bytes, inside.user)
         except OSError as error:
-            cell.refuse(saying, secret, error)
+            cell.refuse(saying, key, error)
         child = os.fork()
         if child == 0:
-            cell.enter(program, secret, limits, user=inside.user, channel=saying, printed=printing)
-        for one in (saying, printing):
+            cell.enter(program, limits, user=inside.user, channel=saying, key=key, printed=printing)
+        for one in (saying, printing, key):
             os.close(one)
         while True:
             pid, status, used = os.wait4(-1, 0)

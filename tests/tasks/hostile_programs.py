@@ -237,6 +237,25 @@ FORGERS = (
         "import os\nos.write(3, b'{\"status\": \"refused\", \"why\": \"\"}'); os._exit(1)",
         (LEFT,),
     ),
+    Hostile(
+        "searching its frames",
+        "import os, sys\nf, found = sys._getframe(), []\nwhile f:\n"
+        "    found += [*f.f_locals.values(), *f.f_globals.values()]; f = f.f_back\n"
+        "secrets = {x for x in found if isinstance(x, bytes) and len(x) == 16}\n"
+        "if secrets: os.write(3, secrets.pop())\nos._exit(0)",
+        (LEFT,),
+    ),
+    Hostile(
+        "searching its frames in a handler",
+        "import os, signal\ndef look(number, f):\n    while f:\n        for x in [*f.f_locals.values()]:\n"
+        "            if isinstance(x, bytes) and len(x) == 16: os.write(3, x); os._exit(0)\n"
+        "        f = f.f_back\n    os._exit(0)\n"
+        "signal.signal(10, look)\nos.kill(os.getpid(), 10)",
+        (LEFT,),
+    ),
+    Hostile("searching its objects", "import gc, sys\nprint(gc.get_referents(sys._getframe(1)))" + _TESTS),
+    Hostile("reading the secret again", "import os\nos.write(3, os.read(4, 16))" + _TESTS),
+    Hostile("tracing its frames", "import sys\nsys.settrace(lambda *a: None)" + _TESTS),
     Hostile("another os._exit", "import os\nos._exit = os.write = lambda *a: None" + _TESTS),
     Hostile(
         "other builtins",

@@ -176,6 +176,13 @@ def test_a_sandbox_with_a_hole_is_not_used(monkeypatch: pytest.MonkeyPatch) -> N
     assert reason is not None and "was not refused" in reason
 
 
+@pytest.mark.parametrize("folder", ["/", "/tmp", "/usr"])
+def test_where_the_caller_stands_changes_nothing(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", folder)
+    assert [name for name in BACKENDS if probe(name) is None] == USABLE
+
+
 def interpreted(code: list[seccomp.Instruction], machine: int, number: int, first: int) -> int:
     """What a filter says of a system call: classic BPF, as linux/filter.h and linux/seccomp.h define it."""
     data, held, place = {0: number, 4: machine, 16: first}, 0, 0
