@@ -66,13 +66,15 @@ def evaluate_models(
 
 
 def open_model(spec: str) -> Checkpoint:
-    """A model by folder, Hub id or zoo:NAME. Raises BadInput where there is none, or no tokenizer."""
+    """A model by folder, Hub id or zoo:NAME. Raises BadInput where there is none, or no tokenizer: its own or, for a
+    member of a configured set, its base's."""
     from bench.models.checkpoint import Checkpoint, locate
     from bench.models.clip import as_tower
-    from bench.models.loading import require_reader
+    from bench.models.loading import has_tokenizer, require_reader
 
     model = as_tower(Checkpoint(locate(spec), spec))
-    require_reader(model)
+    members = None if has_tokenizer(model.path) else set_of(spec)
+    require_reader(model, Checkpoint(locate(members.base)) if members else None)
     return model
 
 

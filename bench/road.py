@@ -89,7 +89,7 @@ class Road:
         options, why = with_engine(target, asked, options)
         if why is not None and (said := f"engine {options.engine}: {why}") not in self.summary:
             self.note(said)
-        with closing(HeldEngine(target.path, options)) as held:
+        with closing(HeldEngine(target.path, options, target.reader)) as held:
             if tasks is not None:
                 self._through_lm_eval(target, tasks, options, held)
             if not asked:

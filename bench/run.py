@@ -49,7 +49,7 @@ def run(
     from bench.evaluation.judges import check_judges
     from bench.evaluation.questions import check_prompts, pools, remarks
     from bench.lm_eval.suite import load_suite
-    from bench.models.loading import require_reader
+    from bench.models.loading import reader_folder, require_reader
     from bench.recipe import parse_settings
     from bench.recipes import Asked, recipes_of
 
@@ -62,10 +62,11 @@ def run(
     )
     by_domain = dict(zip(chosen.experts, recipes[0].experts, strict=True))
     check_heads(suite.benchmarks, by_domain, recipes[0].base)
-    for model in (recipes[0].base, *recipes[0].experts):
-        require_reader(model)
+    first = recipes[0].base
+    for model in (first, *recipes[0].experts):
+        require_reader(model, first)
     asked = pools(suite, options)
-    check_prompts(asked, [model.path for model in (recipes[0].base, *recipes[0].experts)])
+    check_prompts(asked, [reader_folder(model.path, first.path) for model in (first, *recipes[0].experts)])
     tasks = load_suite(suite, options)
     check_judges(suite.benchmarks, options)
     with opened(runs, db, say) as road:

@@ -99,6 +99,7 @@ class EngineOptions:
     `concurrency`: most requests under way at once.
     `answers="labels"` loads the body alone: such an engine classifies and does not write; `"images"` loads a vision
     tower, which classifies images. `labels` says that it will be asked for labels, alone or beside texts.
+    `tokenizer` is the folder of the tokenizer, where the checkpoint has none.
     """
 
     device: str | None = None
@@ -112,6 +113,7 @@ class EngineOptions:
     concurrency: int | None = None
     answers: Answers = "text"
     labels: bool = False
+    tokenizer: Path | None = None
 
 
 class Engine(Protocol):

@@ -32,7 +32,7 @@ from bench.models.loading import load_body, load_model, with_head
 from bench.waiting import set_waiting
 
 FAMILY = "hf"
-TAKES = {"device", "batch_size", "threads"}
+TAKES = {"device", "batch_size", "threads", "tokenizer"}
 CLASSIFIES = True
 DTYPES = ("float32", "bfloat16", "float16")
 MAX_BATCH = 256
@@ -91,6 +91,7 @@ def load(path: Path, options: EngineOptions) -> Engine:
         batch_size=options.batch_size,
         threads=options.threads,
         answers=options.answers,
+        tokenizer=options.tokenizer,
     )
 
 
@@ -125,6 +126,7 @@ class HFEngine(TextEngine):
         batch_size: int | None = None,
         threads: int | None = None,
         answers: Answers = "text",
+        tokenizer: Path | None = None,
     ) -> None:
         set_waiting(os.environ)
         import torch
@@ -135,7 +137,8 @@ class HFEngine(TextEngine):
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads: int | None = torch.get_num_threads()
-        self.model, self.tokenizer = _load(Path(path), self.dtype, planned_device(device), answers)
+        self.tokenizer = load_tokenizer(tokenizer or Path(path))
+        self.model = _load(Path(path), self.dtype, planned_device(device), answers)
         self.config = self.model.config.get_text_config()
         self.context = getattr(self.config, "max_position_embeddings", None)
         self.batch_size = batch_size or _default_batch_size(self.config, self.model.dtype.itemsize)
@@ -194,12 +197,11 @@ class HFEngine(TextEngine):
         self.model = None
 
 
-def _load(path: Path, dtype: str, device: str, answers: Answers) -> tuple[Any, Any]:
+def _load(path: Path, dtype: str, device: str, answers: Answers) -> Any:
     import torch
 
-    tokenizer = load_tokenizer(path)
     model = (load_model if answers == "text" else load_body)(path, getattr(torch, dtype))
-    return model.to(device), tokenizer
+    return model.to(device)
 
 
 def _default_batch_size(config: Any, itemsize: int) -> int:

@@ -93,7 +93,7 @@ def evaluate(
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
     missing = {id: asked for id, asked in _asked(pools, ids) if id not in known}
     sampled = _Sampled()
-    with closing(held or HeldEngine(target.path, options)) as engine:
+    with closing(held or HeldEngine(target.path, options, target.reader)) as engine:
         if missing:
             heads = store.path.parent / "heads"
             sampled = _sample(target, missing, engine, heads=heads, spool=spool, progress=progress)
@@ -166,7 +166,7 @@ def _sample(
     progress: bool,
 ) -> _Sampled:
     """Generate the missing responses with one loaded engine; each is spooled as soon as it is finished."""
-    check_lengths([*missing.values()], target.path)
+    check_lengths([*missing.values()], target.reader)
     asked = [pool.benchmark for pool, _ in missing.values()]
     engine = held.get(_answers(asked))
     done = _Sampled(batch_size=engine.batch_size, threads=engine.threads)

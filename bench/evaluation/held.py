@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class HeldEngine:
-    """The engine that `options` mean for the checkpoint at `path`. Whoever made it closes it."""
+    """The engine that `options` mean for the checkpoint at `path`. Whoever made it closes it.
 
-    def __init__(self, path: Path, options: EvalOptions) -> None:
+    `reader` is the folder of its tokenizer, where that is another.
+    """
+
+    def __init__(self, path: Path, options: EvalOptions, reader: Path | None = None) -> None:
         self.path = path
+        self.tokenizer = reader if reader != path else None
         self.options = options
         self.loaded: Engine | None = None
 
@@ -25,6 +29,8 @@ class HeldEngine:
         """The loaded engine; `answers` says what it will be asked for when this is what loads it."""
         if self.loaded is None:
             options = self.options.engine_options()
+            if self.tokenizer is not None:
+                options["tokenizer"] = self.tokenizer
             self.loaded = engines.load(self.options.engine, self.path, answers=answers, **options)
         return self.loaded
 

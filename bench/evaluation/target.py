@@ -24,6 +24,16 @@ class EvalTarget:
     experts: Mapping[str, Expert] = field(default_factory=dict)
     base_name: str | None = None
 
+    @property
+    def reader(self) -> Path:
+        """The folder whose tokenizer reads what is asked: its own, or the base's where it has none."""
+        from bench.models.checkpoint import locate
+        from bench.models.loading import has_tokenizer, reader_folder
+
+        if self.base_name is None or has_tokenizer(self.path):
+            return self.path
+        return reader_folder(self.path, locate(self.base_name))
+
     def head(self, benchmark: Benchmark) -> Expert | None:
         """The model whose task head chooses the labels of a benchmark; None where the model writes.
 

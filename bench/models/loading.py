@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,17 +103,41 @@ def _load(kind: Any, path: Path, dtype: Any) -> PreTrainedModel:
     return model
 
 
-def require_reader(model: Checkpoint) -> None:
-    """Refuse a model that cannot read what it is asked: one without a tokenizer, unless it reads images."""
+def require_reader(model: Checkpoint, base: Checkpoint | None = None) -> None:
+    """Refuse a model that cannot read what it is asked: one without a tokenizer, its own or lent by its base.
+
+    What reads images needs none.
+    """
     from bench.models.clip import is_tower
 
     if not is_tower(model):
-        require_tokenizer(model.path, model.name)
+        require_tokenizer(reader_folder(model.path, base.path if base else None), model.name)
+
+
+def reader_folder(path: Path, base: Path | None) -> Path:
+    """The folder whose tokenizer a model reads with: its own; its base's where it has none and as many tokens.
+
+    Classifiers are often stored without a tokenizer (FusionBench's GPT-2 ones are read with GPT-2's).
+    """
+    if base is None or has_tokenizer(path) or not has_tokenizer(base):
+        return path
+    size = _vocabulary(path)
+    return base if size is not None and size == _vocabulary(base) else path
+
+
+def _vocabulary(path: Path) -> int | None:
+    found = json.loads((path / "config.json").read_text(encoding="utf-8")).get("vocab_size")
+    return None if found is None else int(found)
+
+
+def has_tokenizer(path: Path) -> bool:
+    """Whether a model's folder has a tokenizer of its own."""
+    return any((path / file).is_file() for file in TOKENIZER_FILES)
 
 
 def require_tokenizer(path: Path, name: str) -> None:
     """Refuse a folder without a tokenizer: transformers would invent an almost empty one."""
-    if not any((path / file).is_file() for file in TOKENIZER_FILES):
+    if not has_tokenizer(path):
         raise BadInput(
             f"{name} has no tokenizer ({', '.join(TOKENIZER_FILES)}): copy its base's beside the weights"
         )

@@ -15,7 +15,7 @@ from bench.alignment.reading import fill
 from bench.errors import BadInput
 from bench.models.checkpoint import Checkpoint
 from bench.models.clip import is_tower
-from bench.models.loading import load_body, load_model, with_head
+from bench.models.loading import load_body, load_model, reader_folder, with_head
 from bench.statistics.images import ImageReader, load_classifier
 from bench.statistics.subject import Subject, is_classifier
 from bench.statistics.text import Reader
@@ -104,6 +104,8 @@ def reader_of(subject: Subject) -> Reader | ImageReader:
     own = subject.model
     embeddings = [t for t in subject.targets if t.info.role is Role.EMBED]
     if subject.moved and any(t.sources[subject.source].rows is not None for t in embeddings):
+        own = subject.base
+    if reader_folder(own.path, subject.base.path) != own.path:
         own = subject.base
     return Reader(
         own, classifier=is_classifier(subject.model), chat=str(subject.options.get("chat_template", "never"))
