@@ -18,6 +18,7 @@ import pytest
 
 from results.store import Store
 from tests.results.factory import world, write
+from tests.results.wide import ASKED, wide
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -36,7 +37,7 @@ WHITE = "rgb(255, 255, 255)"
 def server(tmp_path: Path) -> Iterator[str]:
     """Address of a leaderboard over a filled database, started as a person would."""
     store = Store(tmp_path / "leaderboard.duckdb")
-    write(store, world(questions=30))
+    write(store, world(questions=30) + wide("wide"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -132,6 +133,28 @@ def test_the_leaderboard_in_a_browser(server: str, page: Any, tmp_path: Path) ->
     assert page.get_by_test_id("stException").count() == 0 and page.problems == []
     hosts = {urlsplit(url).hostname for url in page.asked if not url.startswith(("data:", "blob:"))}
     assert hosts == {"localhost"}
+
+
+def test_what_is_retained_sorts_in_a_browser(server: str, page: Any, tmp_path: Path) -> None:
+    page.goto(server)
+    page.get_by_role("heading", name="Leaderboard").wait_for()
+    page.get_by_test_id("stSidebar").get_by_test_id("stSelectbox").first.click()
+    page.get_by_role("option", name="wide").click()
+    page.get_by_role("heading", name="Performance retained of the experts").wait_for()
+    rates = page.get_by_test_id("stDataFrame").first
+    heads = rates.locator("[role=columnheader]")
+    heads.filter(has_text="worst domain").wait_for(state="attached")
+    assert heads.all_text_contents() == ["model", "mean", *ASKED, "without safety", "worst domain"]
+    means = rates.locator("[role=gridcell][aria-colindex='2']")
+    before = means.all_text_contents()
+    assert len(before) == 9 and before[-1] == "", "of one row a language is missing, and so is its mean"
+    rates.click(position={"x": 215, "y": 18})  # the header of the mean
+    expected = ["", *sorted(before[:-1], key=float)]
+    means.nth(1).filter(has_text=expected[1]).wait_for(state="attached")
+    assert means.all_text_contents() == expected != before
+    page.get_by_text("Above 110 %").wait_for()
+    page.screenshot(path=tmp_path / "retained.png")
+    assert page.get_by_test_id("stException").count() == 0 and page.problems == []
 
 
 def test_the_server_listens_on_this_machine_only(server: str) -> None:

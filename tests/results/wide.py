@@ -30,7 +30,7 @@ MERGES = {"drift_median top_k=0.2": 0.6, "ties keep=0.2": 0.55, "task_arithmetic
 QUESTIONS = 40
 
 
-def wide() -> list[tuple[str, Row]]:
+def wide(model_set: str = "pair") -> list[tuple[str, Row]]:
     """Base, five experts and three merges; the last merge has no Russian ARC, and XSTest is worse than a constant."""
     generator = random.Random(1)
     rows: list[tuple[str, Row]] = [("runs", {"run_id": "run-1", "command": "bench run", "engine": "hf"})]
@@ -41,13 +41,15 @@ def wide() -> list[tuple[str, Row]]:
         **dict.fromkeys(MERGES, "merged"),
     }
     for at, (name, kind) in enumerate(names.items()):
-        rows.append(("checkpoints", checkpoint(name, kind, at=at, method=name.split()[0])))
+        rows.append(
+            ("checkpoints", checkpoint(name, kind, at=at, method=name.split()[0], model_set=model_set))
+        )
         for domain, benchmarks in ASKED.items():
             for benchmark in benchmarks:
                 if (name, benchmark) != ("task_arithmetic lambda=0.4", "m_arc_ru"):
                     skill = MERGES.get(name, 0.7 if name == f"expert:{domain}" else 0.3)
                     skill = 0.4 if benchmark == "xstest" and kind != "merged" else skill
-                    rows += _measured(generator, name, benchmark, domain, skill)
+                    rows += _measured(generator, name, benchmark, domain, skill, model_set)
     return rows
 
 
@@ -64,7 +66,7 @@ def _column(at: int, name: str, domain: str, how: str, parts: tuple[tuple[str, s
 
 
 def _measured(
-    generator: random.Random, name: str, benchmark: str, domain: str, skill: float
+    generator: random.Random, name: str, benchmark: str, domain: str, skill: float, model_set: str
 ) -> Iterator[tuple[str, Row]]:
     asked = [_response(name, benchmark, domain, q, skill) for q in range(QUESTIONS)]
     first = [verdict(row, generator.random() < skill) for row in asked]
@@ -79,7 +81,7 @@ def _measured(
         yield from (("verdicts", row) for row in judged)
         made = scores(
             (asked, judged), expected_n=QUESTIONS, expert=f"expert:{domain}", domain=domain, first=place == 0,
-            others=others,
+            others=others, model_set=model_set,
         )  # fmt: skip
         yield from (("scores", row) for row in made)
 
