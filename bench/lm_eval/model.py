@@ -65,7 +65,7 @@ class EngineLM(LM):
         self.pools: dict[str, list[tuple[Pool, list[str]]]] = defaultdict(list)
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.generated, self.reused, self.tokens, self.seconds = 0, 0, 0, 0.0
-        self.held = held or HeldEngine(target.path, options)
+        self.held = held or HeldEngine(target.path, options, target.reader)
         self._owns = held is None
 
     def __enter__(self) -> EngineLM:
@@ -119,7 +119,7 @@ class EngineLM(LM):
     def _generate(self, missing: Mapping[str, tuple[Pool, Ask]], *, show: bool) -> None:
         """Answer what is missing."""
         if missing:
-            check_lengths([*missing.values()], self.target.path, ADVICE)
+            check_lengths([*missing.values()], self.target.reader, ADVICE)
             self._keep("answering", len(missing), answered(self.target, self.engine, missing), show=show)
 
     def _keep(self, doing: str, total: int, found: Iterator[list[dict[str, Any]]], *, show: bool) -> None:
@@ -206,7 +206,7 @@ class EngineLM(LM):
     @cached_property
     def tokenizer(self) -> Any:
         """The checkpoint's own tokenizer; no weights are read for it."""
-        return load_tokenizer(self.target.path)
+        return load_tokenizer(self.target.reader)
 
     @property
     def tokenizer_name(self) -> str:
