@@ -93,14 +93,15 @@ def _troubles(cell: Cell | None) -> str:
     if cell is None or not (cell.no_answer or cell.truncated):
         return text.MISSING
     shares = f"{100 * (cell.no_answer or 0):.1f} / {100 * (cell.truncated or 0):.1f}"
-    return f"{shares}\n{100 * cell.accuracy_complete.value:.1f}" if cell.accuracy_complete else shares
+    boxed = cell.accuracy_complete
+    return shares if boxed in (None, cell.accuracy) else f"{shares}\n{100 * boxed.value:.1f}"
 
 
 def _troubles_table(rows: list[Row], benchmarks: Sequence[str]) -> Table:
     table = table_of_models(
         "no answer found / cut off at the budget",
-        "Shares in % of the answers above; below them the accuracy in % when an answer that was cut off before it "
-        "had closed a box is wrong.",
+        "Shares in % of the answers above; below them, where it is another, the accuracy in % when an answer that was "
+        "cut off before it had closed a box is wrong.",
         [*map(folded, benchmarks)],
         rows,
     )
