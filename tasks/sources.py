@@ -8,8 +8,9 @@ given and lacks the file is an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,39 @@ def read_rows(
                 f"(it has {', '.join(map(repr, row))}); {benchmark} needs {needed} in every row"
             )
     return rows, source
+
+
+def counted(source: Source, benchmark: str, split: str, n: int, size: int, what: str = "rows") -> Source:
+    """The source of a split of `size` rows, with a remark where it holds fewer.
+
+    Raises DataUnavailable where it holds none, or more: it is another dataset.
+    """
+    if n > size or n == 0:
+        raise DataUnavailable(
+            f"{source.location} holds {n} {what} of {benchmark}, which has {size} ({split}): it is another dataset"
+        )
+    if n == size:
+        return source
+    held = f"{benchmark}: {source.location} holds {n} {what}"
+    remark = f"{held}, the benchmark has {size}: scores are of a part"
+    return replace(source, remarks=(*source.remarks, remark))
+
+
+@contextmanager
+def in_row(number: int, source: Source) -> Iterator[None]:
+    """Says of what cannot be read which row it stands in, counted from 1."""
+    try:
+        yield
+    except DataUnavailable as error:
+        raise DataUnavailable(f"row {number} of {source.location}: {error}") from error
+
+
+def text_of(row: Mapping[str, Any], column: str) -> str:
+    """A column that must hold a text."""
+    found = row.get(column)
+    if not isinstance(found, str) or not found.strip():
+        raise DataUnavailable(f"{column} is a text, this one is {found!r}")
+    return found
 
 
 def _from_folder(names: Sequence[str], split: str, data_dir: Path) -> tuple[list[dict[str, Any]], Source]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.contract import Example, Passage, Sample, Source
 from tasks.errors import DataUnavailable
-from tasks.sources import HubDataset, read_rows
+from tasks.sources import HubDataset, counted, read_rows
 from tasks.splits import refuse_test
 
 REPOSITORY = "nyu-mll/glue"
@@ -53,16 +53,8 @@ class Task:
             )
             for index, row in enumerate(rows)
         ]
-        if split == "test" and len(samples) != self.n:
-            if len(samples) > self.n:
-                raise DataUnavailable(
-                    f"{source.location} holds {len(samples)} rows of {self.name}, whose scored split "
-                    f"({self.scored}) has {self.n}: it is another dataset"
-                )
-            said = (
-                f"{self.name}: {source.location} holds {len(samples)} rows of {self.n}: scores are of a part"
-            )
-            source = replace(source, remarks=(*source.remarks, said))
+        if split == "test":
+            source = counted(source, self.name, split, len(samples), self.n)
         return samples, source
 
     def examples(self, split: str, data_dir: Path | None) -> list[Example]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks.contract import Sample, Source
 from tasks.errors import DataUnavailable
-from tasks.sources import Columns, HubDataset, read_rows
+from tasks.sources import Columns, HubDataset, counted, in_row, read_rows
 
 Row = Mapping[str, Any]
 
@@ -49,32 +49,17 @@ class Dataset:
         )
         rows = [row for row in rows if self.keep(row)]
         samples = [self._sample(split, index, row, source) for index, row in enumerate(rows)]
-        return samples, self._counted(len(samples), split, source)
+        return samples, counted(source, self.name, split, len(samples), self.sizes[split])
 
     def _sample(self, split: str, index: int, row: Row, source: Source) -> Sample:
         question = row[_first(self.question, row)]
         gold = _first(tuple(self.gold), row)
-        try:
+        with in_row(index + 1, source):
             if not isinstance(question, str) or not question.strip():
                 raise DataUnavailable(f"a question is a text, this one is {question!r}")
             target = self.gold[gold](row[gold])
-        except DataUnavailable as error:
-            raise DataUnavailable(f"row {index + 1} of {source.location}: {error}") from error
         meta = {name: row[name] for name in self.meta if row.get(name) is not None}
         return Sample(f"{self.name}-{split}-{index:05d}", question, target, meta)
-
-    def _counted(self, n: int, split: str, source: Source) -> Source:
-        """The source, with a remark when it holds another number of rows than the benchmark has."""
-        expected = self.sizes[split]
-        if n > expected or n == 0:
-            raise DataUnavailable(
-                f"{source.location} holds {n} rows of {self.name}, which has {expected} ({split}): it is another "
-                "dataset"
-            )
-        if n == expected:
-            return source
-        said = f"{self.name}: {source.location} holds {n} rows, the benchmark has {expected}: scores are of a part"
-        return replace(source, remarks=(*source.remarks, said))
 
 
 def _first(names: Columns, row: Row) -> str:

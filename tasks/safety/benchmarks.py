@@ -12,7 +12,7 @@ from functools import partial
 from tasks.contract import Benchmark, Draw, Prompt, Ratio, Sample, Sampling
 from tasks.errors import DataUnavailable
 from tasks.safety import metrics
-from tasks.safety.loading import SPLIT, Dataset, Read, Row, missing, one_of, text_of
+from tasks.safety.loading import SPLIT, Dataset, Read, Row, missing, one_of
 from tasks.safety.prompts import chat, chat_bare, llama3, llama3_bare
 from tasks.safety.wildguard import (
     COMPLIANCE,
@@ -26,7 +26,7 @@ from tasks.safety.wildguard import (
     harmless,
     not_complied,
 )
-from tasks.sources import HubDataset
+from tasks.sources import HubDataset, text_of
 
 GREEDY = Draw("greedy", Sampling(max_new_tokens=512))
 PROMPTS: Mapping[str, Callable[[Sample], Prompt]] = {"llama3": llama3, "chat": chat}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.contract import Sample, Source
 from tasks.errors import DataUnavailable
-from tasks.sources import Columns, HubDataset, read_rows
+from tasks.sources import Columns, HubDataset, counted, in_row, read_rows
 
 Row = Mapping[str, Any]
 SPLIT = "test"
@@ -53,13 +53,11 @@ class Dataset:
         rows, source = self._rows(data_dir)
         samples: list[Sample] = []
         for number, row in enumerate(rows, start=1):
-            try:
+            with in_row(number, source):
                 read = self.read(row)
-            except DataUnavailable as error:
-                raise DataUnavailable(f"row {number} of {source.location}: {error}") from error
             if read is not None:
                 samples.append(self._sample(len(samples), read))
-        return samples, self._counted(len(samples), source)
+        return samples, counted(source, self.name, split, len(samples), self.size, "requests")
 
     def _rows(self, data_dir: Path | None) -> tuple[list[dict[str, Any]], Source]:
         try:
@@ -81,25 +79,6 @@ class Dataset:
             group=read.group,
             reference=read.reference,
         )
-
-    def _counted(self, n: int, source: Source) -> Source:
-        if n > self.size or n == 0:
-            raise DataUnavailable(
-                f"{source.location} holds {n} requests of {self.name}, which has {self.size}: it is another dataset"
-            )
-        if n == self.size:
-            return source
-        held = f"{self.name}: {source.location} holds {n} requests"
-        remark = f"{held}, the benchmark has {self.size}: scores are of a part"
-        return replace(source, remarks=(*source.remarks, remark))
-
-
-def text_of(row: Row, column: str) -> str:
-    """A column that must hold a text."""
-    found = row.get(column)
-    if not isinstance(found, str) or not found.strip():
-        raise DataUnavailable(f"{column} is a text, here it is {found!r}")
-    return found
 
 
 def missing(value: Any) -> bool:

@@ -223,9 +223,9 @@ def test_rows_that_are_not_problems_are_refused(change: dict[str, Any], said: st
 
 def test_a_part_is_remarked_and_too_many_are_refused(data: Path, tmp_path: Path) -> None:
     _, source = MBPP_PLUS_FULL.load("test", data)
-    assert any("12 of 378" in remark for remark in source.remarks)
+    assert any("holds 12 problems, the benchmark has 378" in remark for remark in source.remarks)
     assert any("read from the folder mbpp_plus" in remark for remark in source.remarks)
     (tmp_path / "humaneval").mkdir()
     (tmp_path / "humaneval" / "test.jsonl").write_text((json.dumps(humaneval_row(1)) + "\n") * 165)
-    with pytest.raises(DataUnavailable, match="165 rows, humaneval has 164"):
+    with pytest.raises(DataUnavailable, match="165 problems of humaneval, which has 164"):
         HUMANEVAL.load("test", tmp_path)

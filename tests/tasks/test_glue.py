@@ -42,7 +42,8 @@ def test_what_is_scored_is_a_part_where_rows_are_missing(tmp_path: Path) -> None
         "test", _write(tmp_path, "test", [{"sentence": "He left.", "label": 1, "idx": 0}])
     )
     assert [(s.question, s.target) for s in samples] == [("sentence: He left.", "acceptable")]
-    assert source.remarks == (f"cola: {source.location} holds 1 rows of 1043: scores are of a part",)
+    said = f"cola: {source.location} holds 1 rows, the benchmark has 1043: scores are of a part"
+    assert source.remarks == (said,)
     with pytest.raises(DataUnavailable, match="another dataset"):
         COLA.load("test", _write(tmp_path, "test", [{"sentence": "He left.", "label": 1}] * 1044))
 
