@@ -100,8 +100,8 @@ def _troubles(cell: Cell | None) -> str:
 def _troubles_table(rows: list[Row], benchmarks: Sequence[str]) -> Table:
     table = table_of_models(
         "no answer found / cut off at the budget",
-        "Shares in % of the answers above; below them, where it is another, the accuracy in % when an answer that was "
-        "cut off before it had closed a box is wrong.",
+        "Shares in % of the answers above; below them, where it is another, the accuracy in % when an answer that "
+        "was cut off before it had closed a box is wrong.",
         [*map(folded, benchmarks)],
         rows,
     )
