@@ -13,10 +13,11 @@ from __future__ import annotations
 from functools import partial
 
 from tasks.coding import problems
-from tasks.coding.grader import Assembly, Executed, completed, standing_alone
+from tasks.coding.grader import Executed, completed, standing_alone
 from tasks.coding.problems import Problems
 from tasks.coding.prompts import DOCSTRING_ENDS, EXAMPLE_ENDS, FUNCTION_ENDS, bare, three_shot
 from tasks.contract import Benchmark, Draw, Sampling
+from tasks.sandbox.grading import Assembly
 from tasks.sources import HubDataset
 
 HUMANEVAL_BUDGET = 1024
