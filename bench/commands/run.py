@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -86,7 +86,8 @@ def run(
     )
     extra = {"report": report.summary, "not_applicable": report.refused, "failed": report.failed}
     checks = _checks(published, report.board, report.checkpoints)
-    show_board(report.board, json=json, extra={**extra, **({"acceptance": checks} if published else {})})
+    said = {"acceptance": [{**asdict(check), "passed": check.passed} for check in checks]}
+    show_board(report.board, json=json, extra={**extra, **(said if published else {})})
     _say_reasons("does not apply", report.refused)
     _say_reasons("left out", dict.fromkeys(asked.left_out, "needs examples: bench merge --data"))
     _say_reasons("FAILED", report.failed)

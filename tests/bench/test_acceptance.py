@@ -138,6 +138,7 @@ def test_a_real_run_reaches_its_own_counts_and_no_others(first: tuple[Path, Any]
     folder, done = first
     assert isinstance(done.exception, CheckFailed) and "base on mini_sentiment" in str(done.exception)
     assert "1 of 1 numbers of nobody are not reached" in str(done.exception)
+    assert [check["passed"] for check in json.loads(done.stdout)["acceptance"]] == [False]
     store = Store(folder / "runs" / "leaderboard.duckdb")
     rows = {name: right(store, name) for name in ("base", "expert:sentiment", "average")}
     mean = 100 * sum(rows["base"].values()) / N / len(rows["base"])
@@ -146,7 +147,7 @@ def test_a_real_run_reaches_its_own_counts_and_no_others(first: tuple[Path, Any]
     again = run(write(folder, accuracy=numbers), folder)
     assert again.exit_code == 0, again.exception
     checks = json.loads(again.stdout)["acceptance"]
-    assert len(checks) == 3 * len(rows["base"]) + 1
+    assert len(checks) == 3 * len(rows["base"]) + 1 and all(check["passed"] for check in checks)
     assert all(check["measured"] == check["published"] for check in checks if "/" in check["published"])
     assert all(abs(check["difference"]) < 1e-4 for check in checks)
 
