@@ -125,7 +125,7 @@ def test_two_methods_differ_and_neither_is_all_or_nothing(board: Board, right: d
         share = sum(merge[key] for key in merge if key[0] in DOMAINS[domain])
         assert share > sum(right["base"][key] for key in merge if key[0] in DOMAINS[domain])
     for row in board.rows:
-        if row.kind == "merge":
+        if row.kind == "merged":
             assert row.retain and row.retain.mean and 40 < row.retain.mean.value < 97
 
 
