@@ -9,7 +9,7 @@ from bench.show import literal
 from bench.show_columns import table_of_models
 from results import text
 from results.prr import SAFETY
-from results.published.retained import PRR
+from results.published.retained import PRR, contradictions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +47,7 @@ def rates_table(name: str, found: Rates) -> Table:
 def claims_tables(found: Sequence[Claim]) -> list[Table]:
     """Printed means beside recomputed ones, and everything printed that does not agree."""
     means = [claim for claim in found if claim.metric == PRR and claim.of != "its printed domains"]
-    wrong = [claim for claim in found if not claim.agrees]
+    wrong = contradictions(found)
     return [
         _claims_table("Printed mean PRR, recomputed from the printed scores", means, ()),
         _claims_table(

@@ -100,8 +100,8 @@ def _rates(board: Board, reported: Sequence[PublishedTable], rates: Sequence[Rec
     for row in board.rows:
         if row.retain:
             own = {domain.domain: domain.estimate for domain in row.retain.domains}
-            found = (_rate(own.get(name)) for name in names)
-            table.add_row(literal(_title(board, row)), *found, _rate(row.retain.mean))
+            found = (text.number(own.get(name)) for name in names)
+            table.add_row(literal(_title(board, row)), *found, text.number(row.retain.mean))
     for number, one in enumerate(reported, 1):
         table.add_section()
         again = [rate for rate in rates if rate.source == one.source]
@@ -202,10 +202,6 @@ def _two(accuracy: str, length: Estimate | float | None) -> str:
 
 def _percent(estimate: Estimate | None) -> str:
     return text.MISSING if estimate is None else f"{100 * estimate.value:.1f}"
-
-
-def _rate(estimate: Estimate | None) -> str:
-    return text.MISSING if estimate is None else f"{estimate.value:.1f}"
 
 
 def _number(value: float | None) -> str:

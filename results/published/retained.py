@@ -92,12 +92,9 @@ def recomputed(rows: Iterable[Mapping[str, Any]]) -> list[Recomputed]:
 def claims(rows: Iterable[Mapping[str, Any]]) -> list[Claim]:
     """Every printed PRR and mean that printed numbers say something about."""
     lines = list(rows)
-    tables, sets = _tables(lines)
+    tables, _ = _tables(lines)
     found = [claim for one in recomputed(lines) for claim in _of_scores(one, tables[_table(one.source)])]
-    for table, methods in tables.items():
-        for method, numbers in methods.items():
-            found += _of_means(table, sets[table], method, numbers)
-    return found
+    return found + [claim for table in tables.values() for row in table.values() for claim in _of_means(row)]
 
 
 def _of_scores(one: Recomputed, methods: Mapping[str, Numbers]) -> Iterable[Claim]:
@@ -112,8 +109,8 @@ def _of_scores(one: Recomputed, methods: Mapping[str, Numbers]) -> Iterable[Clai
                 yield _claim(row, one.denominators, estimate.value)
 
 
-def _of_means(table: str, model_set: str, method: str, numbers: Numbers) -> Iterable[Claim]:
-    """The mean of the printed accuracies, and that of the printed domains."""
+def _of_means(numbers: Numbers) -> Iterable[Claim]:
+    """The mean of a row's printed accuracies, and that of its printed domains."""
     accuracies = [_value(row) for _, row in _scores(numbers)]
     domains = [row for (_, metric), row in numbers.items() if metric.startswith(f"{PRR}:")]
     accuracy, rate = numbers.get((MEAN, "accuracy")), numbers.get((MEAN, PRR))
