@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.asked import asked_suite
 from bench.choice import recorded_name, set_of, set_with, short, specs_of
 from bench.config import ModelSet, model_set
 from bench.engines.served import check_one_model
@@ -30,10 +31,6 @@ def evaluate_models(
     say: Say,
 ) -> RunReport:
     """Evaluate models as they are; with `rescore`, grade stored responses again (of all models if none is named)."""
-    from bench.evaluation.judges import check_judges
-    from bench.evaluation.questions import check_prompts, pools, remarks
-    from bench.lm_eval.suite import load_suite
-
     if rescore:
         from bench.rescore import rescore_models
 
@@ -46,17 +43,14 @@ def evaluate_models(
     named = specs or (specs_of(found) if found else [])
     check_one_model(options.engine, len(named))
     checkpoints = [open_model(spec) for spec in named]
-    asked = pools(suite, options)
-    check_prompts(asked, [checkpoint.path for checkpoint in checkpoints])
-    tasks = load_suite(suite, options)
-    check_judges(suite.benchmarks, options)
+    asked = asked_suite(suite, options, [checkpoint.path for checkpoint in checkpoints])
     with opened(runs, db, say) as road:
-        road.note_all([*notes, *remarks(asked), *(tasks.remarks if tasks else ())])
+        road.note_all([*notes, *asked.remarks])
         road.record_columns(suite)
         targets = [identified(road, checkpoint, found) for checkpoint in checkpoints]
         _check_heads(road, targets, suite)
         for target in targets:
-            road.evaluate(target, asked, options, tasks=tasks)
+            road.evaluate(target, asked, options)
     sets = {target.model_set for target in targets}
     board = board_of(
         db, options.suite, split=options.split, model_set=sets.pop() if len(sets) == 1 else None,

@@ -16,8 +16,8 @@ from bench.errors import unknown
 from bench.suites import EvalOptions, chosen_suite
 
 if TYPE_CHECKING:
+    from bench.asked import AskedSuite
     from bench.evaluation.held import HeldEngine
-    from bench.evaluation.questions import Pool
     from bench.evaluation.target import EvalTarget
     from bench.lm_eval.suite import SuiteTasks
     from bench.merging.merge import Place
@@ -78,23 +78,21 @@ class Road:
 
         self.record("composites", composite_rows(suites().get(suite.name, suite)))
 
-    def evaluate(
-        self, target: EvalTarget, asked: list[Pool], options: EvalOptions, *, tasks: SuiteTasks | None = None
-    ) -> None:
-        """Evaluate one model and say what was done. One engine answers what lm-eval asks (`tasks`) and the rest."""
+    def evaluate(self, target: EvalTarget, asked: AskedSuite, options: EvalOptions) -> None:
+        """Evaluate one model and say what was done. One engine answers what lm-eval asks and the rest."""
         from bench.engines import engine_identity
         from bench.evaluation.evaluate import evaluate, with_engine
         from bench.evaluation.held import HeldEngine
 
-        options, why = with_engine(target, asked, options)
+        options, why = with_engine(target, asked.pools, options)
         if why is not None and (said := f"engine {options.engine}: {why}") not in self.summary:
             self.note(said)
         with closing(HeldEngine(target.path, options, target.reader)) as held:
-            if tasks is not None:
-                self._through_lm_eval(target, tasks, options, held)
-            if not asked:
+            if asked.tasks is not None:
+                self._through_lm_eval(target, asked.tasks, options, held)
+            if not asked.pools:
                 return
-            report = evaluate(target, asked, options, store=self.store, spool=self.spool, held=held)
+            report = evaluate(target, asked.pools, options, store=self.store, spool=self.spool, held=held)
         self.note(report.sentence())
         if report.generated:  # what was chosen for us, now that it is known
             _, dtype = engine_identity(options.engine, target.path, **options.engine_options())

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.asked import asked_suite
 from bench.choice import chosen_models, recorded_name
 from bench.config import ModelSet
 from bench.engines.served import check_one_model
@@ -46,9 +47,6 @@ def run(
     Of several methods, one that fails on the way does not lose the others' results: the report names it.
     """
     from bench.evaluation.experts import check_heads
-    from bench.evaluation.judges import check_judges
-    from bench.evaluation.questions import check_prompts, pools, remarks
-    from bench.lm_eval.suite import load_suite
     from bench.models.loading import reader_folder, require_reader
     from bench.recipe import parse_settings
     from bench.recipes import Asked, recipes_of
@@ -63,22 +61,20 @@ def run(
     by_domain = dict(zip(chosen.experts, recipes[0].experts, strict=True))
     check_heads(suite.benchmarks, by_domain, recipes[0].base)
     first = recipes[0].base
-    for model in (first, *recipes[0].experts):
+    members = (first, *recipes[0].experts)
+    for model in members:
         require_reader(model, first)
-    asked = pools(suite, options)
-    check_prompts(asked, [reader_folder(model.path, first.path) for model in (first, *recipes[0].experts)])
-    tasks = load_suite(suite, options)
-    check_judges(suite.benchmarks, options)
+    asked = asked_suite(suite, options, [reader_folder(model.path, first.path) for model in members])
     with opened(runs, db, say) as road:
-        road.note_all([*notes, *remarks(asked), *(tasks.remarks if tasks else ())])
+        road.note_all([*notes, *asked.remarks])
         road.record_columns(suite)
         attempts = Attempts(road, alone=len(recipes) == 1)
         parents, name = _record_parents(road, recipes[0], chosen)
         merges = _merge_and_record(attempts, recipes, parents[0], name)
         for target in parents:
-            road.evaluate(target, asked, options, tasks=tasks)
+            road.evaluate(target, asked, options)
         for target in merges:
-            attempts(target.name, partial(road.evaluate, target, asked, options, tasks=tasks))
+            attempts(target.name, partial(road.evaluate, target, asked, options))
     board = board_of(
         db, options.suite, split=options.split, model_set=name, prompt_mode=options.prompt_mode,
         max_new_tokens=options.max_new_tokens,
