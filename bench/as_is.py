@@ -10,7 +10,7 @@ from bench.choice import recorded_name, set_of, set_with, short, specs_of
 from bench.config import ModelSet, model_set
 from bench.engines.served import check_one_model
 from bench.errors import BadInput
-from bench.programs import check_programs
+from bench.programs import check_programs, decided
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -36,11 +36,12 @@ def evaluate_models(
 
         return rescore_models(specs, options, models=models, runs=runs, db=db, say=say)
     suite = chosen_suite(options)
-    notes = check_programs(suite, options)
     if not specs and not models:
         raise BadInput("name what to evaluate: --model FOLDER, --model zoo:NAME, or --models SET")
     found = model_set(models) if models else None
     named = specs or (specs_of(found) if found else [])
+    options = decided(suite, options, named)
+    notes = check_programs(suite, options)
     check_one_model(options.engine, len(named))
     checkpoints = [open_model(spec) for spec in named]
     asked = asked_suite(suite, options, [checkpoint.path for checkpoint in checkpoints])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,23 @@ if TYPE_CHECKING:
 ASKING = "--run-code (in a sandbox: docs/coding.md)"
 
 
-def runs_code(suite: Suite, options: EvalOptions) -> bool:
-    """Whether programs may run: what the options say, else the suite's own file of configs/suites, else not."""
+def decided(suite: Suite, options: EvalOptions, models: Sequence[str]) -> EvalOptions:
+    """`options` that say whether programs of `models` (as they were named) may run.
+
+    What was asked for counts; else a suite's own file of configs/suites may say so of embedded models, whose programs
+    are known. Anyone else's run only where that is asked for.
+    """
+    if options.run_code is not None or not any(benchmark.executes for benchmark in suite.benchmarks):
+        return options
     from bench.config import suite_defaults
 
-    return suite_defaults(suite.name).run_code if options.run_code is None else options.run_code
+    embedded = bool(models) and all(model.startswith("zoo:") for model in models)
+    return replace(options, run_code=embedded and suite_defaults(suite.name).run_code)
 
 
 def allowed(suite: Suite, options: EvalOptions) -> Suite:
     """The suite without the benchmarks that run programs, where that was not asked for."""
-    if runs_code(suite, options):
+    if options.run_code:
         return suite
     return replace(suite, benchmarks=tuple(one for one in suite.benchmarks if not one.executes))
 
@@ -37,7 +45,7 @@ def check_programs(suite: Suite, options: EvalOptions) -> list[str]:
     programs = [benchmark.name for benchmark in suite.benchmarks if benchmark.executes]
     if not programs:
         return []
-    if runs_code(suite, options):
+    if options.run_code:
         from tasks.sandbox import available
 
         if (reason := available()) is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BadInput, unknown
-from bench.programs import allowed, check_programs
+from bench.programs import allowed, check_programs, decided
 from bench.road import Road, RunReport, Say, board_of, check_stored_set, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -34,6 +34,7 @@ def rescore_models(
     from bench.lineage import stored_targets
 
     suite = chosen_suite(options)
+    options = decided(suite, options, specs)
     notes = check_programs(suite, options)
     suite = allowed(suite, options)
     check_numbers(options)

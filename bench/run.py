@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.asked import asked_suite
-from bench.choice import chosen_models, recorded_name
+from bench.choice import chosen_models, recorded_name, specs_of
 from bench.config import ModelSet
 from bench.engines.served import check_one_model
 from bench.errors import BadInput, debugging
 from bench.models.context import AS_MODELS, Context
-from bench.programs import check_programs
+from bench.programs import check_programs, decided
 from bench.road import Road, RunReport, Say, board_of, opened
 from bench.suites import EvalOptions, chosen_suite
 
@@ -52,9 +52,10 @@ def run(
     from bench.recipes import Asked, recipes_of
 
     suite = chosen_suite(options)
-    notes = check_programs(suite, options)
     check_one_model(options.engine, 2 + len(experts))
     chosen = chosen_models(models, base, experts, suite=suite.name).within(context)
+    options = decided(suite, options, specs_of(chosen))
+    notes = check_programs(suite, options)
     recipes, refused = recipes_of(
         methods, Asked(chosen, suite, options, parse_settings(settings), data_split)
     )

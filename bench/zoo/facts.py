@@ -51,7 +51,7 @@ def scores(folder: Path, recipe: Recipe, limit: int | None = None) -> Table:
     A body chooses labels under the head of each benchmark's expert, a vision tower under that of the base's texts;
     both lie beside it.
     """
-    options = EvalOptions(suite=recipe.suite, limit=limit, dtype=DTYPE)
+    options = EvalOptions(suite=recipe.suite, limit=limit, dtype=DTYPE, run_code=True)
     asked = pools(chosen_suite(options), options)
     with TemporaryDirectory() as scratch:
         cache = Path(scratch) / "fingerprints.json"

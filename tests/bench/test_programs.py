@@ -15,7 +15,7 @@ from bench.doctor import report
 from bench.engines import hf
 from bench.errors import BadInput
 from bench.merging.merge import quiet
-from bench.programs import allowed, check_programs
+from bench.programs import allowed, check_programs, decided
 from bench.road import RunReport
 from bench.suites import EvalOptions, chosen_suite
 from results.store import Store
@@ -126,14 +126,30 @@ def test_programs_alone_are_refused() -> None:
         check_programs(chosen_suite(options), options)
 
 
-def test_a_suite_may_say_that_its_programs_run() -> None:
-    """The twin of MergeBench does, and --no-run-code takes it back; the real one does not."""
-    for name, said, run in (
-        ("mini_mergebench", None, True), ("mini_mergebench", False, False), ("mini_calc", None, True),
-        ("mergebench", None, False), ("mergebench", True, True), ("llama2", None, False),
-    ):  # fmt: skip
-        found = allowed(resolve(name), EvalOptions(suite=name, run_code=said)).benchmarks
-        assert any(benchmark.executes for benchmark in found) == run, name
+ZOO = ["zoo:mergebench-base", "zoo:mergebench-coding"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "models", "run"),
+    [
+        ("mini_mergebench", None, ZOO, True),
+        ("mini_mergebench", False, ZOO, False),
+        ("mini_calc", None, ZOO, True),
+        ("mini_mergebench", None, [*ZOO, "someone/else"], False),
+        ("mini_mergebench", None, [], False),  # everything stored, whoever wrote it
+        ("mini_mergebench", True, ["someone/else"], True),
+        ("mergebench", None, ZOO, False),
+        ("mergebench", True, ["someone/else"], True),
+        ("llama2", None, ZOO, False),
+    ],
+)
+def test_a_suite_may_say_that_programs_of_embedded_models_run(
+    name: str, said: bool | None, models: list[str], run: bool
+) -> None:
+    """The twin of MergeBench does, and --no-run-code takes it back; nobody else's programs run unasked."""
+    suite = resolve(name)
+    found = allowed(suite, decided(suite, EvalOptions(suite=name, run_code=said), models)).benchmarks
+    assert any(benchmark.executes for benchmark in found) == run
 
 
 def test_the_doctor_says_whether_programs_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
