@@ -5,6 +5,7 @@ VENV   ?= .venv
 METHOD ?= fim_ties
 SUITE  ?= mini_l2s
 PORT   ?= 8501
+WORKERS ?= 2
 # Empty means: what the suite or the command chooses (DB: leaderboard.duckdb in runs/, or in $MERGEBOARD_RUNS).
 DB     ?=
 MODELS ?=
@@ -45,8 +46,8 @@ bench: $(CORE) ## merge, evaluate, record, compare: METHOD, SUITE, MODELS, LIMIT
 regress: $(CORE) ## merge fixed small models and compare with the accepted tensors: METHOD [all], ARGS='--accept "why"'
 	@$(BIN)/bench regress --method '$(if $(filter file,$(origin METHOD)),all,$(METHOD))' $(ARGS)
 
-test: $(TEST) ## the tests (those in browsers need Chromium); ARGS goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(TEST) ## the tests, on WORKERS processes [2] (those in browsers need Chromium); ARGS goes to pytest
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n '$(WORKERS)' --dist worksteal $(ARGS)
 
 test-fast: $(TEST) ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
