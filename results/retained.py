@@ -7,7 +7,7 @@ is said. PRR needs two domains at least with experts of their own; a domain with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from results.cell import Cell
@@ -83,7 +83,7 @@ class Denominators:
             merged=cell.accuracy if cell else None,
             expert=other.accuracy if other else None,
             constant=other.constant if other else None,
-            pairs=_pairs(cell, other) if cell and other and base is None else None,
+            pairs=_pairs(cell, other, _with_base if base else _with_expert) if cell and other else None,
             shares=self._shared(column),
             why="; ".join(dict.fromkeys(reason for reason in why.values() if reason)) or None,
         )
@@ -137,13 +137,29 @@ def _engine(cell: Cell) -> str:
     return f"{cell.engine} {cell.dtype or ''}".strip()
 
 
-def _pairs(cell: Cell, other: Cell) -> Pairs | tuple[Pairs, ...] | None:
+def _with_expert(cell: Cell) -> Pairs | None:
+    return cell.pairs
+
+
+def _with_base(cell: Cell) -> Pairs | None:
+    """The same of the base, from the questions on which only one of the two was right."""
+    compared = cell.against_base
+    if compared is None or compared.test != "mcnemar" or compared.n != cell.n or cell.accuracy is None:
+        return None
+    right = round(cell.accuracy.value * compared.n)
+    both = right - compared.better
+    return Pairs(both, compared.better, compared.worse, compared.n - both - compared.better - compared.worse)
+
+
+def _pairs(
+    cell: Cell, other: Cell, pairs_of: Callable[[Cell], Pairs | None]
+) -> Pairs | tuple[Pairs, ...] | None:
     """Who was right on what, in each part; None where two different parts are the best, or verdicts have changed
     since they were scored."""
     if cell.won != other.won:
         return None
     parts = [cell.parts[cell.won]] if cell.won else [*cell.parts.values()] or [cell]
-    found = [part.pairs for part in parts if part and part.pairs]
+    found = [pairs for part in parts if part and (pairs := pairs_of(part))]
     if len(found) < len(parts) or not cell.accuracy or not other.accuracy:
         return None
     merged = sum((pair.both + pair.only_merged) / pair.n for pair in found) / len(found)

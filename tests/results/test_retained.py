@@ -11,8 +11,9 @@ import pytest
 from results.board import Board, Row
 from results.leaderboard import leaderboard
 from results.protocol import judge_lines
-from results.prr import RetainRate
+from results.prr import Pairs, Performance, RetainRate, ratio_of
 from results.remarks import divisor_line, retain_lines, retention_lines
+from results.statistics import Estimate
 from results.store import Store
 from tests.results.factory import answers, checkpoint, scores, write
 from tests.results.test_composites import column
@@ -168,6 +169,9 @@ def test_one_domain_has_no_rate_and_what_has_no_expert_is_compared_with_the_base
     ]
     assert ties.retention is not None and ties.retention.mean is not None
     assert ties.retention.mean.value == pytest.approx(150) and ties.retention.ratios[0].benchmark == "quiz"
+    # Base 1100, merge 1110: both right on two, the merge alone on one, neither on the last.
+    one = Performance("quiz", "general", Estimate(0.75, 0.25), Estimate(0.5, 0.29), None, Pairs(2, 1, 0, 1))
+    assert ties.retention.ratios[0].estimate == ratio_of(one).estimate
     assert row_of(board, "base").retention is None
     assert "quiz (ties 150.0)" in " ".join(retention_lines(board, "pair"))
 
