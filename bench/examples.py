@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,32 +96,53 @@ def check_split(split: str) -> None:
 def suite_examples(
     suite: Suite, experts: Sequence[str], split: str, data_dir: Path | None
 ) -> tuple[ExampleSet, ...]:
-    """One example set per expert of a model set, from the benchmarks whose domain is the expert's name.
+    """One example set per expert of a model set, of the domain that is the expert's name: from the benchmarks of the
+    domain, and from what the suite lends it.
 
-    A single expert takes those of every benchmark. `split` is "train" or "validation".
+    A single expert takes those of every domain. `split` is "train" or "validation".
     """
     check_split(split)
     return tuple(_of_expert(suite, name, len(experts) == 1, split, data_dir) for name in experts)
 
 
+@dataclass(frozen=True)
+class _Lender:
+    """Where examples of a domain are read: a benchmark, or the suite."""
+
+    name: str
+    domain: str
+    read: Callable[[str, Path | None], list[Example]]
+    head: tuple[tuple[str, ...], tuple[str, ...]] | None = (
+        None  # labels and templates of a zero-shot benchmark
+    )
+
+
+def _lenders(suite: Suite) -> list[_Lender]:
+    benchmarks = [
+        _Lender(b.name, b.domain, b.examples, (b.labels, b.templates) if b.templates else None)
+        for b in suite.benchmarks
+        if b.examples is not None
+    ]
+    return [*benchmarks, *(_Lender(f"{suite.name}:{d}", d, read) for d, read in suite.examples.items())]
+
+
 def _of_expert(suite: Suite, expert: str, single: bool, split: str, data_dir: Path | None) -> ExampleSet:
-    given = [benchmark for benchmark in suite.benchmarks if benchmark.examples is not None]
-    chosen = [benchmark for benchmark in given if single or benchmark.domain == expert]
+    given = _lenders(suite)
+    chosen = [lender for lender in given if single or lender.domain == expert]
     examples: list[Example] = []
-    for benchmark in chosen:
-        assert benchmark.examples is not None
+    for lender in chosen:
         try:
-            examples += benchmark.examples(split, data_dir)
+            examples += lender.read(split, data_dir)
         except DataUnavailable as error:
             raise BadInput(str(error)) from error
     if not examples:
-        domains = ", ".join(sorted({benchmark.domain for benchmark in given})) or "none"
+        domains = ", ".join(sorted({lender.domain for lender in given})) or "none"
         raise BadInput(
             f"suite {suite.name} has no {split} examples for the expert {expert!r} (it has them for: {domains}); "
             "`bench merge --data` takes your own"
         )
-    name = f"{'+'.join(benchmark.name for benchmark in chosen)} {split}"
-    heads = {(benchmark.labels, benchmark.templates) for benchmark in chosen if benchmark.templates}
+    name = f"{'+'.join(lender.name for lender in chosen)} {split}"
+    heads = {lender.head for lender in chosen if lender.head is not None}
     if len(heads) > 1:
         raise BadInput(f"{name}: examples of one expert have several zero-shot heads; name one benchmark")
     return ExampleSet(name, tuple(examples), *(heads.pop() if heads else ()))

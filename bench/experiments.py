@@ -48,16 +48,17 @@ def wanted(
     if models or base or experts:
         raise BadInput("--experiment says the models: leave out --models, --base and --expert")
     found = experiment(name)
-    chosen = tuple(_of(found, text) for text in given)
+    chosen = tuple(dict.fromkeys(entry for text in given for entry in _of(found, text)))
     left_out = tuple(text for text in found.with_data if text not in chosen)
     return Wanted(chosen or found.methods, suite or found.suite, found.models, left_out, found.settings)
 
 
-def _of(found: Experiment, text: str) -> str:
-    """The experiment's own entry for a method, with its preset."""
-    entries = {entry.partition("@")[0]: entry for entry in (*found.methods, *found.with_data)}
-    if text in entries.values():
-        return text
-    if text not in entries:
-        raise unknown(f"method of the experiment {found.name}", text, entries)
-    return entries[text]
+def _of(found: Experiment, text: str) -> list[str]:
+    """The experiment's own entries for a method, with their presets: one, or all that it has of the method."""
+    entries = (*found.methods, *found.with_data)
+    if text in entries:
+        return [text]
+    names = [entry.partition("@")[0] for entry in entries]
+    if text not in names:
+        raise unknown(f"method of the experiment {found.name}", text, dict.fromkeys(names))
+    return [entry for entry, name in zip(entries, names, strict=True) if name == text]

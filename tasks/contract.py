@@ -309,7 +309,8 @@ class Suite:
     """A named set of benchmarks that are reported together (unweighted means over them, or over their domains).
 
     `benchmarks` are asked by us and `lm_eval` by lm-eval. `composites` are made of both; what is part of one is not
-    reported by itself.
+    reported by itself. `examples` lend a domain examples beside those of its benchmarks (tasks of lm-eval have none),
+    under the same terms.
     """
 
     name: str
@@ -317,6 +318,7 @@ class Suite:
     benchmarks: tuple[Benchmark, ...]
     composites: tuple[Composite, ...] = ()
     lm_eval: tuple[LmEvalTask, ...] = ()
+    examples: Mapping[str, Callable[[str, Path | None], list[Example]]] = field(default_factory=dict)
 
     @property
     def reported(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tasks.coding.benchmarks import HUMANEVAL_PLUS, MBPP_PLUS_FULL
 from tasks.contract import Composite, Part, Suite
+from tasks.mergebench.examples import EXAMPLES
 from tasks.mergebench.through_lm_eval import (
     FOLLOWED,
     IFEVAL,
@@ -29,4 +30,5 @@ SUITE = Suite(
     benchmarks=(HUMANEVAL_PLUS, MBPP_PLUS_FULL, *SAFETY),
     composites=(GSM8K, *MULTILINGUAL, *FOLLOWED, MBPP_PLUS),
     lm_eval=(PLAIN, THOUGHT, MINERVA, *M_MMLU, *M_ARC, *M_HELLASWAG, IFEVAL),
+    examples=EXAMPLES,
 )

@@ -12,10 +12,14 @@ from typer.testing import CliRunner
 
 from bench.choice import settings_of
 from bench.cli import app
-from bench.config import CONFIGS, Experiment, experiment, experiment_names, model_set
+from bench.config import CONFIGS, Experiment, ModelSet, experiment, experiment_names, model_set
 from bench.errors import BadInput
+from bench.examples import read_examples
 from bench.experiments import wanted
+from bench.merging.merge import Place, merge
 from bench.recipe import build_method
+from bench.recipes import Asked, recipes_of
+from bench.suites import EvalOptions
 from results.store import Store
 from tasks.catalogue import resolve
 from tests.bench import tiny
@@ -44,8 +48,11 @@ def test_every_experiment_names_what_there_is(name: str) -> None:
     for text in (*found.methods, *found.with_data):
         method, settings = settings_of(text, {}, found.suite)
         build_method(method, settings)
-    lends = any(benchmark.examples for benchmark in resolve(found.suite).benchmarks)
-    assert lends or not any(map(_data_needs, found.methods)), "its suite has no examples"
+    suite = resolve(found.suite)
+    lends = set(suite.examples) | {benchmark.domain for benchmark in suite.benchmarks if benchmark.examples}
+    assert lends >= set(model_set(found.models).experts) or not any(map(_data_needs, found.methods)), (
+        "its suite has no examples"
+    )
     assert all(map(_data_needs, found.with_data))
 
 
@@ -73,6 +80,62 @@ def test_parameters_are_those_of_the_papers() -> None:
             64,
         )
         assert (built["aim"]["omega"], built["aim"]["examples"]) == (0.4, 100)
+
+
+def test_an_ablation_differs_from_the_whole_by_one_switch() -> None:
+    """Table 6 of DRIFT-MEDIAN, whose first row is that of Table 2."""
+    whole, *rows = (
+        build_method(*settings_of(text, {})).model_dump(by_alias=True)
+        for text in experiment("mergebench_8b_ablation").methods
+    )
+    assert experiment("mergebench_8b_ablation").methods[0] in experiment("mergebench_8b").methods
+    changed = [{name: value for name, value in row.items() if whole[name] != value} for row in rows]
+    assert changed == [{"sign": False}, {"aggregate": "fisher_mean"}, {"select": "all"}, {"lambda": 1.0}]
+
+
+def test_a_method_means_all_that_an_experiment_has_of_it() -> None:
+    found = wanted("mergebench_8b_ablation", **{**NOTHING, "method": "drift_median"})
+    assert found.methods == experiment("mergebench_8b_ablation").methods
+    two = wanted("mergebench_8b", **{**NOTHING, "method": "average@llama_all,ties,average"})
+    assert two.methods == ("average@llama_all", "ties@llama", "average@llama")
+
+
+def test_the_fisher_of_mergebench_is_taken_of_the_domains_files(tmp_path: Path) -> None:
+    """Each expert reads the file of its own domain: another one in one domain gives other weights."""
+    domains = tuple(resolve("mergebench").examples)
+    assert tuple(model_set(experiment("mergebench_8b").models).experts) == domains
+    for seed, name in enumerate(("base", *domains)):
+        tiny.write(tmp_path / name, seed=seed)
+    for domain in domains:
+        _lend(tmp_path / "data", domain, f"{domain} is")
+    experts = {domain: str(tmp_path / domain) for domain in domains}
+    models = ModelSet(name="tiny", base=str(tmp_path / "base"), experts=experts)
+
+    def merged(name: str) -> tuple[Any, bytes]:
+        asked = Asked(
+            models, resolve("mergebench"), EvalOptions("mergebench", data_dir=tmp_path / "data"), {}
+        )
+        (recipe,), _ = recipes_of(["drift_median@llama-3.1-8b"], asked)
+        result = merge(recipe, tmp_path / name, Place(tmp_path / "runs"))
+        return result.manifest, (result.path / "model.safetensors").read_bytes()
+
+    said, weights = merged("first")
+    files = [tmp_path / "data" / "examples" / f"{domain}.jsonl" for domain in domains]
+    assert [one["digest"] for one in said["data"]] == [read_examples(file).digest for file in files]
+    assert [one["name"] for one in said["data"]] == [f"mergebench:{domain} train" for domain in domains]
+    _lend(tmp_path / "data", "coding", "def f(x):")
+    again, others = merged("second")
+    differing = [a["name"] for a, b in zip(said["data"], again["data"], strict=True) if a != b]
+    assert differing == ["mergebench:coding train"] and weights != others
+    files[0].unlink()
+    with pytest.raises(BadInput, match=r"must hold examples/maths\.jsonl"):
+        merged("third")
+
+
+def _lend(folder: Path, domain: str, start: str) -> None:
+    (folder / "examples").mkdir(parents=True, exist_ok=True)
+    rows = [{"prompt": f"{start} {i}", "response": f"{domain[:i]}!"} for i in range(3)]
+    (folder / "examples" / f"{domain}.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
 def test_what_an_experiment_brings_and_what_may_be_said_over_it() -> None:
