@@ -56,7 +56,7 @@ test-vllm: $(TEST) $(VLLM) ## the tests that generate with vLLM (installs it fir
 	@$(BIN)/python -m pytest -m vllm $(ARGS)
 
 test-sweeps: $(TEST) ## the tests that merge and evaluate a grid of parameters
-	@$(BIN)/python -m pytest -m sweep $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m sweep -n '$(WORKERS)' --dist worksteal $(ARGS)
 
 leaderboard: $(CORE) ## browse DB in a browser, on this machine only: DB, PORT
 	@$(BIN)/streamlit run app/leaderboard.py --server.address localhost --server.port '$(PORT)' \

@@ -87,7 +87,7 @@ def evaluate(
     started = time.perf_counter()
     options, _ = with_engine(target, pools, options)
     fixed = FixedTokenizer(options.fixed_tokenizer) if options.fixed_tokenizer else None
-    pools = rendered(pools, target.path)
+    pools = rendered(pools, target.reader)
     ids = _response_ids(target, pools, options)
     store.ingest()
     known = store.known("responses", {id for of_pool in ids for id in of_pool})
